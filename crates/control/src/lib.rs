@@ -1,0 +1,1 @@
+//! Management plane: services, HTTP API and its client

@@ -1,0 +1,52 @@
+//! Time comes in from outside, so that a simulated world can own it.
+
+use std::time::Duration;
+
+/// Seconds and nanoseconds since 1970-01-01T00:00:00Z; `nanos` is below 10^9.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp {
+    /// Whole seconds, negative before 1970.
+    pub secs: i64,
+    /// The rest, 0 to 999,999,999.
+    pub nanos: u32,
+}
+
+impl Timestamp {
+    /// Whole nanoseconds since 1970.
+    pub fn nanos_since_epoch(self) -> i128 {
+        i128::from(self.secs) * 1_000_000_000 + i128::from(self.nanos)
+    }
+}
+
+/// The two clocks that the engine asks.
+pub trait Clock: Send + Sync + 'static {
+    /// The wall clock.
+    fn now(&self) -> Timestamp;
+    /// A clock that only goes forward, from an arbitrary start.
+    fn monotonic(&self) -> Duration;
+}
+
+/// The clocks of this machine.
+#[derive(Debug)]
+pub struct SystemClock {
+    start: std::time::Instant,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self { start: std::time::Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
+            Ok(d) => Timestamp { secs: d.as_secs() as i64, nanos: d.subsec_nanos() },
+            Err(before) => Timestamp { secs: -(before.duration().as_secs() as i64), nanos: 0 },
+        }
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+}

@@ -1,0 +1,27 @@
+//! The storage engine of Offshoot.
+//!
+//! A pool is a persistent tree of trees, and a clone is a copied pointer. This crate owns bytes, trees,
+//! clones, durability and space; it deliberately knows nothing of permissions, sockets, wall clocks or the
+//! environment. Everything that touches time or storage comes in through [`Clock`], [`object::ObjectStore`]
+//! and [`log::LogStore`], so that a seed can replay a run.
+//!
+//! Start reading at [`Pool`].
+
+pub mod clock;
+pub mod error;
+pub mod inode;
+pub mod log;
+pub mod metrics;
+pub mod object;
+mod pool;
+pub mod report;
+pub mod settings;
+
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use error::{Error, ErrorKind, Result};
+pub use inode::{Attributes, Ino, Kind};
+pub use pool::{
+    AllocateMode, CloneOptions, DirectoryItem, NewInode, OpenMode, Pool, RenameMode, SeekTarget, SetAttributes,
+    SetTime, Storage, XattrMode,
+};
+pub use settings::{Compression, Settings};

@@ -1,0 +1,68 @@
+//! The one seam to storage: named immutable objects.
+//!
+//! An object is written once, whole, and never changed; names are relative paths of ASCII letters, digits, `-`,
+//! `.` and `/`. Whatever [`ObjectStore::put`] has answered `Ok` survives a power cut. Implementations may block the calling
+//! thread (the local directory does) or suspend (an object store does).
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::Result;
+
+/// Size and name of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Name relative to the store's root.
+    pub name: String,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// Free and total bytes of the medium; a bucket has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes of the medium.
+    pub total: u64,
+    /// Bytes that can still be written.
+    pub free: u64,
+}
+
+/// Storage for immutable objects.
+#[async_trait]
+pub trait ObjectStore: Send + Sync + 'static {
+    /// Stores an object under a name that has never been used. Durable when it answers.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Exists`] if the name is taken (nothing is changed), `NoSpace`, `Store`.
+    async fn put(&self, name: &str, parts: Vec<Bytes>) -> Result<()>;
+
+    /// Reads `length` bytes from `offset`; an object that ends earlier gives fewer.
+    ///
+    /// # Errors
+    /// `NotFound`, `Store`.
+    async fn get(&self, name: &str, offset: u64, length: u64) -> Result<Bytes>;
+
+    /// The size of an object in bytes.
+    ///
+    /// # Errors
+    /// `NotFound`, `Store`.
+    async fn size(&self, name: &str) -> Result<u64>;
+
+    /// All objects whose name starts with `prefix`, in ascending order of their names.
+    ///
+    /// # Errors
+    /// `Store`.
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>>;
+
+    /// Removes an object; one that is not there is no error.
+    ///
+    /// # Errors
+    /// `Store`.
+    async fn delete(&self, name: &str) -> Result<()>;
+
+    /// Space of the medium if it has a limit.
+    ///
+    /// # Errors
+    /// `Store`.
+    async fn space(&self) -> Result<Option<Space>>;
+}

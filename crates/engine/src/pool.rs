@@ -1,0 +1,509 @@
+//! [`Pool`]: the engine's front door.
+//!
+//! Every operation names inodes by [`Ino`]. A number is known to the pool from the call that returned it
+//! ([`Pool::lookup`], [`Pool::read_dir`], [`Pool::create`], ...) until [`Pool::forget`]; each such return counts one reference.
+//! [`Ino::ROOT`] is always known.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::log::LogStore;
+use crate::metrics::Metrics;
+use crate::object::ObjectStore;
+use crate::report::{CheckReport, Difference, GcReport, Info, Status, Usage};
+use crate::{Attributes, Clock, Ino, Kind, Result, Settings, Timestamp};
+
+/// What a pool lives on.
+#[derive(Clone)]
+pub struct Storage {
+    /// Segments and manifests.
+    pub objects: Arc<dyn ObjectStore>,
+    /// The log.
+    pub log: Arc<dyn LogStore>,
+}
+
+/// What to do if there is a pool, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Open what is there; `NoPool` if nothing is.
+    Existing,
+    /// Make a new one; `PoolExists` if one is there.
+    Create,
+    /// Open what is there or make a new one.
+    CreateIfMissing,
+}
+
+/// What a new inode starts with.
+#[derive(Clone, Debug)]
+pub struct NewInode {
+    /// Type.
+    pub kind: Kind,
+    /// Permission bits, 0 to 0o7777.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Device number, for device nodes.
+    pub rdev: u32,
+    /// Target, for symbolic links; at most 4,095 bytes.
+    pub target: Bytes,
+    /// Extended attributes to start with (inherited access control lists).
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A time to set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetTime {
+    /// The pool's clock.
+    Now,
+    /// This time.
+    At(Timestamp),
+}
+
+/// Attributes to change; `None` leaves one as it is. The change time always becomes now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SetAttributes {
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Size in bytes: cuts off or extends with a hole; also sets the modification time if it differs or `mtime` asks for it.
+    pub size: Option<u64>,
+    /// Access time.
+    pub atime: Option<SetTime>,
+    /// Modification time.
+    pub mtime: Option<SetTime>,
+    /// Set the change time to this instead of now (used for access-time updates, which pass the old one).
+    pub ctime: Option<Timestamp>,
+}
+
+/// How [`Pool::rename`] treats an existing destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenameMode {
+    /// Replaces it if POSIX allows.
+    Replace,
+    /// Fails with `Exists`.
+    NoReplace,
+    /// Swaps the two.
+    Exchange,
+}
+
+/// How [`Pool::allocate`] changes a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllocateMode {
+    /// Extends the size to the end of the range unless `keep_size`; content is kept.
+    Allocate {
+        /// Leave the size as it is.
+        keep_size: bool,
+    },
+    /// Makes the range a hole; the size is kept.
+    PunchHole,
+    /// Makes the range read as zeros, extending the size unless `keep_size`.
+    ZeroRange {
+        /// Leave the size as it is.
+        keep_size: bool,
+    },
+}
+
+/// How [`Pool::set_xattr`] treats an existing attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XattrMode {
+    /// Creates or replaces.
+    Set,
+    /// `Exists` if there is one.
+    Create,
+    /// `NoAttribute` if there is none.
+    Replace,
+}
+
+/// What [`Pool::seek`] looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeekTarget {
+    /// The next byte that is not in a hole.
+    Data,
+    /// The next hole; the end of the file counts as one.
+    Hole,
+}
+
+/// How a clone is made.
+#[derive(Clone, Debug, Default)]
+pub struct CloneOptions {
+    /// Every change below it fails with `ReadOnly`.
+    pub read_only: bool,
+    /// Replace what is at the destination, atomically; the old tree is freed in the background.
+    pub replace: bool,
+    /// Path of the source, remembered as the clone's origin.
+    pub source_path: Vec<u8>,
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug)]
+pub struct DirectoryItem {
+    /// Its name, 1 to 255 bytes without `/` and NUL.
+    pub name: Vec<u8>,
+    /// Where a later [`Pool::read_dir`] goes on after this entry; 3 or more, below 2^63, stable over changes and restarts.
+    pub cookie: u64,
+    /// Its attributes.
+    pub attributes: Attributes,
+}
+
+/// An open pool. Cheap to clone; all clones are the same pool.
+#[derive(Clone)]
+pub struct Pool {}
+
+#[allow(unused_variables, clippy::todo)]
+impl Pool {
+    /// Opens or makes a pool: finds the newest manifest, takes the writer's role and replays the log.
+    ///
+    /// # Errors
+    /// `NoPool`, `PoolExists`, `NewerFormat`, `Corrupt`, `Fenced`, `NoSpace`, `Store`.
+    pub async fn open(storage: Storage, clock: Arc<dyn Clock>, settings: Settings, mode: OpenMode) -> Result<Pool> {
+        todo!()
+    }
+
+    /// Does the background work (flushes, checkpoints, freeing, collection) until [`Pool::close`]. Run it on a
+    /// thread of its own, with a big stack: it blocks and it walks trees recursively.
+    pub async fn background(&self) {
+        todo!()
+    }
+
+    /// Makes a last checkpoint and stops; every later change fails with `Closed`.
+    ///
+    /// # Errors
+    /// Those of [`Pool::checkpoint`]; the pool is closed all the same and recovers from its log.
+    pub async fn close(&self) -> Result<()> {
+        todo!()
+    }
+
+    /// Counters.
+    pub fn metrics(&self) -> &Metrics {
+        todo!()
+    }
+
+    /// The clock that the pool was opened with.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        todo!()
+    }
+
+    // ---- names ----
+
+    /// Finds `name` in `parent` and counts a reference to it.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDirectory`, `Stale`, `NameTooLong`.
+    pub async fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attributes> {
+        todo!()
+    }
+
+    /// Drops `count` references to `ino`.
+    pub fn forget(&self, ino: Ino, count: u64) {
+        todo!()
+    }
+
+    /// Holds `ino` open: if its last name goes, its content stays until [`Pool::release`].
+    ///
+    /// # Errors
+    /// `Stale`.
+    pub fn hold(&self, ino: Ino) -> Result<()> {
+        todo!()
+    }
+
+    /// Lets go of one [`Pool::hold`]; frees the file if it has no name and no other holder.
+    ///
+    /// # Errors
+    /// `Fenced`, `Closed`: the file is freed at the next open instead.
+    pub async fn release(&self, ino: Ino) -> Result<()> {
+        todo!()
+    }
+
+    /// Attributes of a known inode. One that was removed while still known shows `nlink` 0.
+    ///
+    /// # Errors
+    /// `Stale`.
+    pub async fn attributes(&self, ino: Ino) -> Result<Attributes> {
+        todo!()
+    }
+
+    /// The directory that contains a known inode (one of them, for a file of several names); the root's is itself.
+    /// It is known as long as the child is.
+    ///
+    /// # Errors
+    /// `Stale`.
+    pub fn parent(&self, ino: Ino) -> Result<Ino> {
+        todo!()
+    }
+
+    /// The path of a known inode from the root, starting with `/`; removed ones end in ` (deleted)`.
+    ///
+    /// # Errors
+    /// `Stale`.
+    pub async fn path(&self, ino: Ino) -> Result<Vec<u8>> {
+        todo!()
+    }
+
+    /// Up to `limit` entries after `cookie` (0 is the start), without `.` and `..`, in the order of their cookies. With `remember` a
+    /// reference to each is counted, otherwise none.
+    ///
+    /// # Errors
+    /// `NotDirectory`, `Stale`.
+    pub async fn read_dir(&self, directory: Ino, cookie: u64, limit: usize, remember: bool) -> Result<Vec<DirectoryItem>> {
+        todo!()
+    }
+
+    /// Makes a new inode with a name; counts a reference to it.
+    ///
+    /// # Errors
+    /// `Exists`, `NotFound` (the parent was removed), `NotDirectory`, `ReadOnly`, `NameTooLong`, `NoSpace`.
+    pub async fn create(&self, parent: Ino, name: &[u8], new: NewInode) -> Result<Attributes> {
+        todo!()
+    }
+
+    /// Makes a file without a name in the realm of `parent` (`O_TMPFILE`), held open once and with one reference.
+    ///
+    /// # Errors
+    /// As [`Pool::create`].
+    pub async fn create_unnamed(&self, parent: Ino, new: NewInode) -> Result<Attributes> {
+        todo!()
+    }
+
+    /// Gives a file one more name; counts a reference.
+    ///
+    /// # Errors
+    /// `Exists`, `IsDirectory`, `CrossRealm`, `ReadOnly`, `TooManyLinks`, `Stale`.
+    pub async fn link(&self, ino: Ino, parent: Ino, name: &[u8]) -> Result<Attributes> {
+        todo!()
+    }
+
+    /// Removes a name of anything but a directory.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsDirectory`, `ReadOnly`.
+    pub async fn unlink(&self, parent: Ino, name: &[u8]) -> Result<()> {
+        todo!()
+    }
+
+    /// Removes an empty directory. The root of a read-only clone is removed with all below it, as deleting a snapshot.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDirectory`, `NotEmpty`, `ReadOnly`.
+    pub async fn rmdir(&self, parent: Ino, name: &[u8]) -> Result<()> {
+        todo!()
+    }
+
+    /// Removes anything with all below it in constant time; the space comes back in the background. Works on
+    /// the root of a read-only clone, not on things inside one.
+    ///
+    /// # Errors
+    /// `NotFound`, `ReadOnly`.
+    pub async fn remove_tree(&self, parent: Ino, name: &[u8]) -> Result<()> {
+        todo!()
+    }
+
+    /// Moves a name.
+    ///
+    /// # Errors
+    /// `NotFound`, `Exists`, `NotEmpty`, `IsDirectory`, `NotDirectory`, `Invalid` (into itself), `CrossRealm`, `ReadOnly`.
+    pub async fn rename(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        new_parent: Ino,
+        new_name: &[u8],
+        mode: RenameMode,
+    ) -> Result<()> {
+        todo!()
+    }
+
+    /// Clones a file, a directory with everything below it, or any other inode to a new name in constant time; counts a reference.
+    ///
+    /// # Errors
+    /// `Exists`, `NotFound`, `Stale`, `ReadOnly`, `NoSpace`; with `replace` also `Invalid` where the source lies in what would be replaced.
+    pub async fn clone(&self, source: Ino, parent: Ino, name: &[u8], options: CloneOptions) -> Result<Attributes> {
+        todo!()
+    }
+
+    // ---- content and attributes ----
+
+    /// Changes attributes.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `TooLarge`, `IsDirectory` or `Invalid` for a size of what has none, `NoSpace`.
+    pub async fn set_attributes(&self, ino: Ino, set: SetAttributes) -> Result<Attributes> {
+        todo!()
+    }
+
+    /// The target of a symbolic link.
+    ///
+    /// # Errors
+    /// `Invalid` if it is none, `Stale`.
+    pub async fn read_link(&self, ino: Ino) -> Result<Bytes> {
+        todo!()
+    }
+
+    /// Appends up to `length` bytes from `offset` to `into`; fewer only at the end of the file. Holes read as zeros.
+    ///
+    /// # Errors
+    /// `IsDirectory`, `Invalid`, `Corrupt`, `Store`.
+    pub async fn read(&self, ino: Ino, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<()> {
+        todo!()
+    }
+
+    /// Writes all of `data` at `offset`; with `clear_set_id` the set-user-id and set-group-id bits go (as after a write by
+    /// someone without privilege). Returns the attributes after it.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `TooLarge`, `NoSpace`, `IsDirectory`, `Invalid`.
+    pub async fn write(&self, ino: Ino, offset: u64, data: Bytes, clear_set_id: bool) -> Result<Attributes> {
+        todo!()
+    }
+
+    /// Writes all of `data` at the end of the file, atomically with finding the end; returns the offset it got.
+    ///
+    /// # Errors
+    /// As [`Pool::write`].
+    pub async fn append(&self, ino: Ino, data: Bytes, clear_set_id: bool) -> Result<u64> {
+        todo!()
+    }
+
+    /// Allocates, punches or zeroes a range.
+    ///
+    /// # Errors
+    /// As [`Pool::write`].
+    pub async fn allocate(&self, ino: Ino, offset: u64, length: u64, mode: AllocateMode) -> Result<Attributes> {
+        todo!()
+    }
+
+    /// The first offset at or after `offset` with data or a hole; `None` is none before the end (`ENXIO`).
+    ///
+    /// # Errors
+    /// `Stale`, `Invalid`.
+    pub async fn seek(&self, ino: Ino, offset: u64, target: SeekTarget) -> Result<Option<u64>> {
+        todo!()
+    }
+
+    /// Shares a range of one file with another (or itself, without overlap) and returns its length, cut at the end of the source.
+    /// No data moves.
+    ///
+    /// # Errors
+    /// As [`Pool::write`]; `Invalid` for ranges that overlap in one file.
+    pub async fn clone_range(
+        &self,
+        source: Ino,
+        source_offset: u64,
+        destination: Ino,
+        destination_offset: u64,
+        length: u64,
+    ) -> Result<u64> {
+        todo!()
+    }
+
+    /// An extended attribute.
+    ///
+    /// # Errors
+    /// `NoAttribute`, `Stale`.
+    pub async fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Bytes> {
+        todo!()
+    }
+
+    /// The names of all extended attributes, sorted.
+    ///
+    /// # Errors
+    /// `Stale`.
+    pub async fn xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
+        todo!()
+    }
+
+    /// Sets an extended attribute (at most 64 KiB each, 255 bytes of name, 1 MiB in all), and the mode with it if
+    /// `mode` is given (an access control list changes both).
+    ///
+    /// # Errors
+    /// `Exists`, `NoAttribute`, `AttributeTooLarge`, `ReadOnly`.
+    pub async fn set_xattr(&self, ino: Ino, name: &[u8], value: &[u8], how: XattrMode, mode: Option<u32>) -> Result<()> {
+        todo!()
+    }
+
+    /// Removes an extended attribute.
+    ///
+    /// # Errors
+    /// `NoAttribute`, `ReadOnly`.
+    pub async fn remove_xattr(&self, ino: Ino, name: &[u8]) -> Result<()> {
+        todo!()
+    }
+
+    // ---- durability ----
+
+    /// Returns when every operation that was answered before this call survives a power cut.
+    ///
+    /// # Errors
+    /// `Store`, `NoSpace`, `Fenced`, `Closed`.
+    pub async fn sync(&self) -> Result<()> {
+        todo!()
+    }
+
+    /// Writes everything to segments and a new manifest.
+    ///
+    /// # Errors
+    /// `Store`, `NoSpace`, `Fenced`, `Closed`.
+    pub async fn checkpoint(&self) -> Result<()> {
+        todo!()
+    }
+
+    // ---- reports and upkeep ----
+
+    /// The state of the pool; O(1).
+    pub async fn status(&self) -> Status {
+        todo!()
+    }
+
+    /// What is known of an inode; O(1).
+    ///
+    /// # Errors
+    /// `Stale`.
+    pub async fn info(&self, ino: Ino) -> Result<Info> {
+        todo!()
+    }
+
+    /// Space of a file or tree, with what is shared told from what is exclusive. Walks nodes, never data.
+    ///
+    /// # Errors
+    /// `Stale`, `Store`, `Corrupt`.
+    pub async fn usage(&self, ino: Ino) -> Result<Usage> {
+        todo!()
+    }
+
+    /// Differences between two trees in the order of their names' hashes, given to `each` until it returns false. Costs what differs.
+    ///
+    /// # Errors
+    /// `Stale`, `Store`, `Corrupt`.
+    pub async fn diff(&self, first: Ino, second: Ino, each: &mut (dyn FnMut(Difference) -> bool + Send)) -> Result<()> {
+        todo!()
+    }
+
+    /// Frees everything that is no longer referred to and rewrites sparse segments now.
+    ///
+    /// # Errors
+    /// `Store`, `NoSpace`, `Fenced`, `Closed`.
+    pub async fn gc(&self) -> Result<GcReport> {
+        todo!()
+    }
+
+    /// Marks everything from the roots and compares it with every count and total.
+    ///
+    /// # Errors
+    /// `Store`; what is wrong in the pool is in the report.
+    pub async fn check(&self) -> Result<CheckReport> {
+        todo!()
+    }
+
+    /// Reads every stored byte and verifies it; names the paths that are hit.
+    ///
+    /// # Errors
+    /// `Store`; what is wrong in the pool is in the report.
+    pub async fn scrub(&self) -> Result<CheckReport> {
+        todo!()
+    }
+}

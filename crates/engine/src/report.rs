@@ -1,0 +1,156 @@
+//! What the engine reports about a pool: plain data for status, usage, diff, check and scrub.
+
+use crate::{Attributes, Ino, Timestamp};
+
+/// The state of an open pool.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// Identity of the pool, 128 random bits as 32 hexadecimal digits.
+    pub pool_id: String,
+    /// Version of the stored format.
+    pub format_version: u32,
+    /// Epoch of this writer; grows by one with every open for writing.
+    pub writer_epoch: u64,
+    /// Number of the newest manifest.
+    pub manifest: u64,
+    /// Files of all kinds but directories.
+    pub files: u64,
+    /// Directories.
+    pub directories: u64,
+    /// Bytes that files hold, clones counted in full.
+    pub logical_bytes: u64,
+    /// Bytes of live frames and nodes in the store.
+    pub live_bytes: u64,
+    /// Bytes of all segments in the store.
+    pub stored_bytes: u64,
+    /// Segments in the store.
+    pub segments: u64,
+    /// Clones of directories that exist (realms).
+    pub realms: u64,
+    /// Removed trees and replaced nodes that still wait to be freed.
+    pub garbage_queue: u64,
+    /// Bytes written by callers that are not in a segment yet.
+    pub dirty_bytes: u64,
+    /// Bytes in memory: caches and dirty data.
+    pub memory_bytes: u64,
+    /// The bound of `memory_bytes`.
+    pub memory_bytes_max: u64,
+    /// Bytes acknowledged but not yet durable.
+    pub unsynced_bytes: u64,
+    /// Bytes of log since the last checkpoint.
+    pub log_bytes: u64,
+    /// Time of the last checkpoint.
+    pub last_checkpoint: Timestamp,
+    /// Free and total bytes for `statfs`.
+    pub total_bytes: u64,
+    /// Free bytes for `statfs`.
+    pub free_bytes: u64,
+    /// Why the pool accepts no changes any more, if so.
+    pub stopped: Option<String>,
+}
+
+/// Space of a tree or file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Files of all kinds but directories.
+    pub files: u64,
+    /// Directories, the tree's own root included.
+    pub directories: u64,
+    /// Content bytes as written, before compression; clones inside counted in full.
+    pub logical_bytes: u64,
+    /// Bytes in the store that are reachable from here, each stored item counted once.
+    pub total_bytes: u64,
+    /// Of these, bytes that nothing else refers to: what deleting it would free.
+    pub exclusive_bytes: u64,
+    /// Of `total_bytes`, bytes shared with something else.
+    pub shared_bytes: u64,
+}
+
+/// Where a clone came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The inode it was cloned from; it may be gone.
+    pub ino: Ino,
+    /// Its path at that time.
+    pub path: Vec<u8>,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// What is known about one inode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// As `stat` shows it.
+    pub attributes: Attributes,
+    /// Where it was cloned from, if it is a clone.
+    pub origin: Option<Origin>,
+    /// Files below (1 for a file), kept up to date with every change.
+    pub files: u64,
+    /// Directories below and including it.
+    pub directories: u64,
+    /// Content bytes below.
+    pub logical_bytes: u64,
+}
+
+/// How an entry differs between two trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Only in the second.
+    Added,
+    /// Only in the first.
+    Removed,
+    /// Content, type, mode, owner or attributes differ.
+    Modified,
+}
+
+/// One difference. Paths are relative to the compared roots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The path, components joined by `/`; empty is the root itself.
+    pub path: Vec<u8>,
+    /// What happened.
+    pub change: Change,
+    /// Attributes on the first side.
+    pub before: Option<Attributes>,
+    /// Attributes on the second side.
+    pub after: Option<Attributes>,
+}
+
+/// A structure that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Path in the pool where it matters, if there is one.
+    pub path: Option<Vec<u8>>,
+    /// What is wrong, in words.
+    pub message: String,
+}
+
+/// The result of `check` (structures and counts) or `scrub` (every byte).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    /// Nodes read.
+    pub nodes: u64,
+    /// Frames seen (check) or read (scrub).
+    pub frames: u64,
+    /// Segments seen.
+    pub segments: u64,
+    /// Inodes seen.
+    pub inodes: u64,
+    /// Stored bytes verified.
+    pub bytes: u64,
+    /// All that is wrong; empty is sound.
+    pub findings: Vec<Finding>,
+}
+
+/// What a garbage collection did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GcReport {
+    /// Nodes and frames freed.
+    pub items_freed: u64,
+    /// Segments rewritten.
+    pub segments_compacted: u64,
+    /// Segments deleted.
+    pub segments_deleted: u64,
+    /// Bytes of the store that came back.
+    pub freed_bytes: u64,
+}

@@ -1,0 +1,50 @@
+//! What can be set about an open pool: plain data.
+
+use std::time::Duration;
+
+/// How frames and nodes are compressed. Data that does not shrink is stored raw whatever is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Stored as it is.
+    None,
+    /// LZ4 block format, the default.
+    Lz4,
+    /// Zstandard at a level from 1 to 19.
+    Zstd(i32),
+}
+
+/// The settings of one open pool.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Compression of new frames and nodes.
+    pub compression: Compression,
+    /// Bound of everything the engine keeps in memory: caches and data not yet stored, in bytes.
+    pub memory_bytes: u64,
+    /// What is acknowledged but not synced is written to the log after this time at the latest.
+    pub flush_interval: Duration,
+    /// A checkpoint is made after this time if anything changed.
+    pub checkpoint_interval: Duration,
+    /// A checkpoint is made when the log since the last one has grown to this, in bytes.
+    pub checkpoint_log_bytes: u64,
+    /// Largest segment, in bytes.
+    pub segment_bytes: u64,
+    /// Writes that would leave the store with less free space than this fail with `NoSpace`.
+    pub reserve_bytes: u64,
+    /// Largest size that the pool may take in its store; `None` is as much as the store has.
+    pub capacity_bytes: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            compression: Compression::Lz4,
+            memory_bytes: 1 << 30,
+            flush_interval: Duration::from_secs(1),
+            checkpoint_interval: Duration::from_secs(30),
+            checkpoint_log_bytes: 256 << 20,
+            segment_bytes: 64 << 20,
+            reserve_bytes: 64 << 20,
+            capacity_bytes: None,
+        }
+    }
+}

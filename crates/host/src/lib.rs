@@ -1,0 +1,1 @@
+//! What Offshoot does to this machine: mounts

@@ -1,0 +1,1 @@
+//! Data plane servers: wire protocols to the POSIX layer
