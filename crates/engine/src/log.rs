@@ -6,8 +6,11 @@ use bytes::Bytes;
 
 use crate::Result;
 
+pub(crate) mod batch;
 mod file;
 mod memory;
+pub(crate) mod record;
+pub(crate) mod writer;
 
 pub use file::FileLog;
 pub use memory::MemoryLog;

@@ -1,4 +1,4 @@
-//! One B+tree for everything: directories, files, side trees, realm aliases, reference counts, segments.
+//! One B+tree for everything: directories, files, side trees, realm aliases, reference counts.
 //!
 //! Nodes are shared by reference count and copied on their first change, so copying a root is cloning a tree. A link
 //! leads to a node in memory or to the address of a stored one. Functions that change a tree pull every node they
