@@ -296,3 +296,6 @@ fn numbers(directory: &Path, prefix: &str, radix: u32) -> io::Result<Vec<u64>> {
     found.sort_unstable();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

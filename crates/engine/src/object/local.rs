@@ -356,3 +356,6 @@ impl OpenFiles {
         self.deletions += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;
