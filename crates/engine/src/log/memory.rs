@@ -218,8 +218,10 @@ impl LogStore for MemoryLog {
 
     fn read(&self, number: u64) -> Result<Bytes> {
         let is_lost = self.enter()?;
-        let bytes = Bytes::copy_from_slice(&self.state.lock().file(number)?.bytes);
-        answer(bytes, is_lost)
+        let mut state = self.state.lock();
+        let file = state.file(number)?;
+        file.unsynced = None;
+        answer(Bytes::copy_from_slice(&file.bytes), is_lost)
     }
 
     /// One that is not there is no error.
@@ -328,6 +330,18 @@ mod tests {
             ("torn", torn_in_a_sector),
         ] {
             assert!(times > 0, "kept {what} never");
+        }
+    }
+
+    #[test]
+    fn what_was_read_is_durable() {
+        for seed in 0..20 {
+            let log = MemoryLog::new();
+            log.create(1).unwrap();
+            log.append(1, 0, &bytes(1, 700)).unwrap();
+            assert_eq!(log.read(1).unwrap(), [1; 700][..]);
+            log.crash(seed);
+            assert_eq!(log.read(1).unwrap(), [1; 700][..]);
         }
     }
 
