@@ -13,7 +13,7 @@ pub(crate) use edit::{get_or_insert_with, insert, pull, remove, remove_range, up
 pub(crate) use node::{
     AnyNode, Body, Branch, Link, Node, Root, Tree, Visitor, VisitorMut, decode_address, resident_nodes,
 };
-pub(crate) use scan::{find, last_before, scan, total_weight};
+pub(crate) use scan::{child_of, find, last_before, scan, total_weight};
 
 use crate::address::{Address, ItemKind};
 

@@ -140,6 +140,11 @@ impl Items {
         self.nodes.weight() + self.frames.weight() + self.directories.weight()
     }
 
+    /// Whether a segment is not in the store yet.
+    pub(crate) fn is_gathering(&self, segment: SegmentId) -> bool {
+        self.gathering.lock().contains_key(&segment)
+    }
+
     /// Nodes in the cache.
     pub(crate) fn cached_nodes(&self) -> u64 {
         self.nodes.len() as u64

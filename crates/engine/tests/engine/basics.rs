@@ -61,3 +61,40 @@ fn everything_removed_leaves_nothing_behind() {
     assert_eq!((status.files, status.directories), (0, 1));
     assert!(status.stored_bytes < 4096, "{status:?}");
 }
+
+#[test]
+fn usage_and_differences_tell_shared_from_own() {
+    let world = World::new();
+    let pool = world.open();
+    let directory = create(&pool, Ino::ROOT, "a", Kind::Directory);
+    let below = create(&pool, directory, "below", Kind::Directory);
+    for n in 0..300u32 {
+        let file = create(&pool, below, &format!("f{n}"), Kind::File);
+        let noise: Vec<u8> = (0..5000u32).map(|i| (i.wrapping_mul(2_654_435_761 ^ n) >> 13) as u8).collect();
+        write(&pool, file, 0, &noise);
+    }
+    let before = block_on(pool.usage(directory)).unwrap();
+    assert_eq!((before.files, before.directories, before.shared_bytes), (300, 2, 0));
+    assert!(before.exclusive_bytes > 300_000, "{before:?}");
+    let clone = block_on(pool.clone(directory, Ino::ROOT, b"b", CloneOptions::default())).unwrap().ino;
+    let shared = block_on(pool.usage(clone)).unwrap();
+    assert_eq!((shared.exclusive_bytes, shared.total_bytes), (0, before.total_bytes));
+    assert_eq!(block_on(pool.usage(below)).unwrap().exclusive_bytes, 0);
+
+    write(&pool, at(&pool, "b/below/f5"), 100, b"different");
+    block_on(pool.unlink(at(&pool, "b/below"), b"f6")).unwrap();
+    create(&pool, at(&pool, "b/below"), "new", Kind::File);
+    let mut found = Vec::new();
+    block_on(pool.diff(directory, clone, &mut |difference| {
+        found.push(format!("{:?} {}", difference.change, String::from_utf8_lossy(&difference.path)));
+        true
+    }))
+    .unwrap();
+    found.sort();
+    assert_eq!(found, ["Added below/new", "Modified below/f5", "Removed below/f6"]);
+    let after = block_on(pool.usage(clone)).unwrap();
+    assert!(after.exclusive_bytes > 0 && after.exclusive_bytes < 100_000, "{after:?}");
+    let report = block_on(pool.check()).unwrap();
+    assert_eq!(report.findings, [], "{report:?}");
+    assert_eq!(block_on(pool.scrub()).unwrap().findings, []);
+}
