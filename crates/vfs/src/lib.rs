@@ -26,4 +26,4 @@ pub use ops::xattr::{CLONE_ATTRIBUTE, INFO_ATTRIBUTE};
 pub use path::Reference;
 pub use permission::Caller;
 pub use vfs::{AccessTime, SessionId, Vfs, VfsSettings};
-pub use watch::{Change, Flusher, Watcher};
+pub use watch::{Change, FlushRequest, Flusher, Watcher};

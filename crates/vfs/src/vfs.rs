@@ -36,11 +36,11 @@ pub struct SessionId(u64);
 pub struct Vfs {
     pub(crate) inner: Arc<Inner>,
     session: Option<SessionId>,
+    access_time: AccessTime,
 }
 
 pub(crate) struct Inner {
     pub(crate) pool: Pool,
-    pub(crate) settings: VfsSettings,
     pub(crate) watch: Watch,
     sessions: AtomicU64,
 }
@@ -48,8 +48,8 @@ pub(crate) struct Inner {
 impl Vfs {
     /// A file system over `pool`.
     pub fn new(pool: Pool, settings: VfsSettings) -> Vfs {
-        let inner = Inner { pool, settings, watch: Watch::default(), sessions: AtomicU64::new(1) };
-        Vfs { inner: Arc::new(inner), session: None }
+        let inner = Inner { pool, watch: Watch::default(), sessions: AtomicU64::new(1) };
+        Vfs { inner: Arc::new(inner), session: None, access_time: settings.access_time }
     }
 
     /// The pool below.
@@ -61,12 +61,21 @@ impl Vfs {
     /// the client's own watcher can pass over them.
     pub fn open_session(&self) -> Vfs {
         let id = SessionId(self.inner.sessions.fetch_add(1, Ordering::Relaxed));
-        Vfs { inner: self.inner.clone(), session: Some(id) }
+        Vfs { session: Some(id), ..self.clone() }
     }
 
     /// The same file system for changes that no session knows of.
     pub fn without_session(&self) -> Vfs {
-        Vfs { inner: self.inner.clone(), session: None }
+        Vfs { session: None, ..self.clone() }
+    }
+
+    /// The same file system, with another rule for what reading through the result does to access times.
+    pub fn with_access_time(&self, access_time: AccessTime) -> Vfs {
+        Vfs { access_time, ..self.clone() }
+    }
+
+    pub(crate) fn access_time(&self) -> AccessTime {
+        self.access_time
     }
 
     /// The session whose changes are made through this.

@@ -50,13 +50,22 @@ pub trait Watcher: Send + Sync {
     fn settle(&self) {}
 }
 
+/// What is about to be cloned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlushRequest<'a> {
+    /// Its path in the pool; nothing else has to be brought in.
+    pub source: &'a [u8],
+    /// A client waits for the clone and may hold locks until it has its answer, so none may be taken that it could hold.
+    pub from_client: bool,
+}
+
 /// Somebody who holds data that the pool has not seen.
 pub trait Flusher: Send + Sync {
-    /// Brings everything that `write` accepted before this call into the pool.
+    /// Brings everything that `write` accepted before this call, at and below the source, into the pool.
     ///
     /// # Errors
     /// When that failed for anything; the clone that asked is then refused.
-    fn flush(&self) -> io::Result<()>;
+    fn flush(&self, request: FlushRequest<'_>) -> io::Result<()>;
 }
 
 #[derive(Default)]
@@ -95,14 +104,19 @@ impl Vfs {
     }
 
     /// Brings what kernel clients hold into the pool.
-    pub(crate) async fn flush_clients(&self) -> Result<()> {
+    pub(crate) async fn flush_clients(&self, request: FlushRequest<'_>) -> Result<()> {
         let flushers: Vec<_> = self.inner.watch.flushers.read().iter().filter_map(Weak::upgrade).collect();
         if flushers.is_empty() {
             return Ok(());
         }
-        aside("flush", move || flushers.iter().try_for_each(|flusher| flusher.flush())).await?.map_err(
-            |error| Error::new(Code::Io, format!("could not write back what a mount still holds: {error}")),
-        )
+        let (source, from_client) = (request.source.to_vec(), request.from_client);
+        let flush = move || {
+            let request = FlushRequest { source: &source, from_client };
+            flushers.iter().try_for_each(|flusher| flusher.flush(request))
+        };
+        aside("flush", flush).await?.map_err(|error| {
+            Error::new(Code::Io, format!("could not write back what a mount still holds: {error}"))
+        })
     }
 
     /// Waits until caches have heard of what changed.

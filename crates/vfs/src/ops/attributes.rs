@@ -133,7 +133,7 @@ impl Vfs {
 
     /// Updates the access time after a read if the settings ask for it. A failure costs the access time only.
     pub(crate) async fn note_access(&self, ino: Ino) {
-        if self.inner.settings.access_time == AccessTime::None {
+        if self.access_time() == AccessTime::None {
             return;
         }
         let Ok(attributes) = self.pool().attributes(ino).await else { return };

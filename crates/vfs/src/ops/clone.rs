@@ -9,7 +9,7 @@ use crate::error::{Code, Error, Result};
 use crate::path::{Reference, components};
 use crate::permission::{self, Caller, EXECUTE, READ, WRITE};
 use crate::vfs::Vfs;
-use crate::watch::Change;
+use crate::watch::{Change, FlushRequest};
 
 /// How a clone by path is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,13 @@ pub struct ClonePath {
     pub parents: bool,
     /// Replace what is at the destination, atomically.
     pub replace: bool,
+}
+
+/// What is cloned, and who waits for it.
+struct Source<'a> {
+    ino: Ino,
+    path: &'a [u8],
+    from_client: bool,
 }
 
 impl Vfs {
@@ -37,7 +44,8 @@ impl Vfs {
         options: ClonePath,
     ) -> Result<Attributes> {
         let source_reference = self.resolve_for(caller, source).await?;
-        let attributes = self.clone_to(caller, source_reference.ino(), source, destination, options).await?;
+        let from = Source { ino: source_reference.ino(), path: source, from_client: false };
+        let attributes = self.clone_to(caller, from, destination, options).await?;
         self.settle_clients().await;
         Ok(attributes)
     }
@@ -48,18 +56,19 @@ impl Vfs {
         let destination = value.strip_suffix(b"\0").unwrap_or(value);
         let source = self.pool().path(ino).await?;
         let sessionless = self.without_session();
-        sessionless.clone_to(caller, ino, &source, destination, ClonePath::default()).await?;
+        let from = Source { ino, path: &source, from_client: true };
+        sessionless.clone_to(caller, from, destination, ClonePath::default()).await?;
         Ok(())
     }
 
     async fn clone_to(
         &self,
         caller: &Caller,
-        source: Ino,
-        source_path: &[u8],
+        source: Source<'_>,
         destination: &[u8],
         options: ClonePath,
     ) -> Result<Attributes> {
+        let Source { ino: source, path: source_path, from_client } = source;
         let ClonePath { read_only, parents, replace } = options;
         if let (true, [ancestors @ .., _]) = (parents, components(destination)?.as_slice()) {
             let parent = [b"/".as_slice(), &ancestors.join(&b'/')].concat();
@@ -67,7 +76,7 @@ impl Vfs {
         }
         let (parent, name) = self.resolve_parent_for(caller, destination).await?;
         self.check_clone(caller, source, &parent, &name, replace).await?;
-        self.flush_clients().await?;
+        self.flush_clients(FlushRequest { source: source_path, from_client }).await?;
         let options = CloneOptions { read_only, replace, source_path: source_path.to_vec() };
         let cloned = self.pool().clone(source, parent.ino(), &name, options).await.map_err(Error::from);
         let cloned = cloned.map_err(|error| match error.code() {
