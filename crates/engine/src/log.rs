@@ -6,6 +6,15 @@ use bytes::Bytes;
 
 use crate::Result;
 
+pub(crate) mod batch;
+mod file;
+mod memory;
+pub(crate) mod record;
+pub(crate) mod writer;
+
+pub use file::FileLog;
+pub use memory::MemoryLog;
+
 /// A medium for numbered log files. Only the newest file is ever appended to. Calls may block the calling thread.
 ///
 /// What was appended is durable only after [`LogStore::sync`]; a power cut may keep any part of what was not
@@ -36,7 +45,8 @@ pub trait LogStore: Send + Sync + 'static {
     /// `Store`.
     fn sync(&self, number: u64) -> Result<()>;
 
-    /// Reads the whole medium of file `number`, remains included.
+    /// Reads the whole medium of file `number`, remains included. What it shows is durable: who recovers from it may build
+    /// on it.
     ///
     /// # Errors
     /// `NotFound`, `Store`.
