@@ -7,15 +7,24 @@
 //!
 //! Start reading at [`Pool`].
 
+mod address;
 pub mod clock;
+mod content;
 pub mod error;
+mod format;
+mod frame;
 pub mod inode;
+mod kinds;
 pub mod log;
 pub mod metrics;
+mod namespace;
 pub mod object;
 mod pool;
+mod record;
 pub mod report;
 pub mod settings;
+
+mod tree;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use error::{Error, ErrorKind, Result};

@@ -6,6 +6,12 @@ use bytes::Bytes;
 
 use crate::Result;
 
+mod file;
+mod memory;
+
+pub use file::FileLog;
+pub use memory::MemoryLog;
+
 /// A medium for numbered log files. Only the newest file is ever appended to. Calls may block the calling thread.
 ///
 /// What was appended is durable only after [`LogStore::sync`]; a power cut may keep any part of what was not

@@ -4,10 +4,23 @@
 //! `.` and `/`. Whatever [`ObjectStore::put`] has answered `Ok` survives a power cut. Implementations may block the calling
 //! thread (the local directory does) or suspend (an object store does).
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::Result;
+
+pub(crate) mod disk;
+pub(crate) mod fault;
+mod local;
+mod memory;
+mod name;
+pub(crate) mod random;
+
+pub use fault::{Call, Fault, FaultStore, PowerSwitch};
+pub use local::LocalStore;
+pub use memory::MemoryStore;
 
 /// Size and name of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,4 +78,32 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// # Errors
     /// `Store`.
     async fn space(&self) -> Result<Option<Space>>;
+}
+
+/// A shared store is a store, so that one can be kept in hand while a pool uses it.
+#[async_trait]
+impl<S: ObjectStore + ?Sized> ObjectStore for Arc<S> {
+    async fn put(&self, name: &str, parts: Vec<Bytes>) -> Result<()> {
+        (**self).put(name, parts).await
+    }
+
+    async fn get(&self, name: &str, offset: u64, length: u64) -> Result<Bytes> {
+        (**self).get(name, offset, length).await
+    }
+
+    async fn size(&self, name: &str) -> Result<u64> {
+        (**self).size(name).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+        (**self).list(prefix).await
+    }
+
+    async fn delete(&self, name: &str) -> Result<()> {
+        (**self).delete(name).await
+    }
+
+    async fn space(&self) -> Result<Option<Space>> {
+        (**self).space().await
+    }
 }

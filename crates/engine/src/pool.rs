@@ -417,7 +417,7 @@ impl Pool {
         todo!()
     }
 
-    /// Sets an extended attribute (at most 64 KiB each, 255 bytes of name, 1 MiB in all), and the mode with it if
+    /// Sets an extended attribute (at most 64 KiB each, 255 bytes of name, 128 KiB in all), and the mode with it if
     /// `mode` is given (an access control list changes both).
     ///
     /// # Errors

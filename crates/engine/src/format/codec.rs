@@ -1,0 +1,144 @@
+//! Bytes in and out: little-endian integers, LEB128 variable-length integers, length-prefixed byte strings.
+
+use crate::{Error, ErrorKind, Result, Timestamp};
+
+/// Appends encoded values to a buffer.
+#[derive(Default)]
+pub(crate) struct Writer {
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Writer {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self { bytes: Vec::with_capacity(capacity) }
+    }
+
+    pub(crate) fn u8(&mut self, value: u8) {
+        self.bytes.push(value);
+    }
+
+    pub(crate) fn u32(&mut self, value: u32) {
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(crate) fn u64(&mut self, value: u64) {
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// LEB128.
+    pub(crate) fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.bytes.push(value as u8);
+    }
+
+    pub(crate) fn bytes(&mut self, value: &[u8]) {
+        self.varint(value.len() as u64);
+        self.bytes.extend_from_slice(value);
+    }
+
+    /// Zigzag seconds, then nanoseconds.
+    pub(crate) fn time(&mut self, value: Timestamp) {
+        self.varint(((value.secs << 1) ^ (value.secs >> 63)) as u64);
+        self.varint(u64::from(value.nanos));
+    }
+}
+
+/// Takes encoded values from a slice.
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+fn short() -> Error {
+    Error::new(ErrorKind::Corrupt, "a stored record ends too early or has a value out of range")
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    pub(crate) fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8]> {
+        if count > self.rest.len() {
+            return Err(short());
+        }
+        let (head, tail) = self.rest.split_at(count);
+        self.rest = tail;
+        Ok(head)
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8> {
+        Ok(self.take(1)?[0])
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32> {
+        Ok(u32::from_le_bytes(self.take(4)?.try_into().expect("four bytes were taken")))
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64> {
+        Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("eight bytes were taken")))
+    }
+
+    pub(crate) fn varint(&mut self) -> Result<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            let part = u64::from(byte & 0x7f);
+            if shift == 63 && part > 1 {
+                return Err(short());
+            }
+            value |= part << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(short())
+    }
+
+    pub(crate) fn varint_u32(&mut self) -> Result<u32> {
+        u32::try_from(self.varint()?).map_err(|_| short())
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8]> {
+        let length = usize::try_from(self.varint()?).map_err(|_| short())?;
+        self.take(length)
+    }
+
+    pub(crate) fn time(&mut self) -> Result<Timestamp> {
+        let zigzag = self.varint()?;
+        let nanos = self.varint_u32()?;
+        if nanos >= 1_000_000_000 {
+            return Err(short());
+        }
+        Ok(Timestamp { secs: (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64), nanos })
+    }
+
+    /// A count of records that take at least `least` bytes each.
+    pub(crate) fn count(&mut self, least: usize) -> Result<usize> {
+        let count = usize::try_from(self.varint()?).map_err(|_| short())?;
+        if count > self.rest.len() / least.max(1) {
+            return Err(short());
+        }
+        Ok(count)
+    }
+
+    /// Checks that nothing is left.
+    pub(crate) fn end(&self) -> Result<()> {
+        if self.rest.is_empty() { Ok(()) } else { Err(short()) }
+    }
+}
+
+/// The error for a value that no version writes.
+pub(crate) fn out_of_range(what: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("a stored {what} has a value that no version of this format writes"))
+}

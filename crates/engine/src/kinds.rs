@@ -1,0 +1,374 @@
+//! The kinds of trees and what they hold.
+
+use std::sync::Arc;
+
+use crate::Result;
+use crate::address::{Address, ItemKind};
+use crate::format::codec::{Reader, Writer, out_of_range};
+use crate::format::inode as encoding;
+use crate::frame::Frame;
+use crate::record::{Content, Entry, Inode, Name, Realm, SideKey, Xattrs};
+use crate::tree::{AnyNode, Link, Node, Tree, Visitor, VisitorMut};
+
+/// The way to a frame.
+#[derive(Clone)]
+pub(crate) enum FrameLink {
+    Stored(Address),
+    /// In memory; it has an address too once it has been stored.
+    Memory(Arc<Frame>),
+}
+
+impl FrameLink {
+    pub(crate) fn address(&self) -> Option<Address> {
+        match self {
+            Self::Stored(address) => Some(*address),
+            Self::Memory(frame) => frame.address(),
+        }
+    }
+}
+
+/// A run of file content: `length` bytes of a frame from `start`.
+#[derive(Clone)]
+pub(crate) struct Extent {
+    pub(crate) frame: FrameLink,
+    pub(crate) start: u32,
+    pub(crate) length: u32,
+}
+
+/// Position of a name in its directory: a keyed hash, then the name itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct EntryKey {
+    /// 3 or more, below 2^63.
+    pub(crate) hash: u64,
+    pub(crate) name: Name,
+}
+
+/// Name -> entry.
+pub(crate) struct DirectoryTree;
+/// Offset in bytes -> extent. A hole is an absent key.
+pub(crate) struct FileTree;
+/// Inodes with several names.
+pub(crate) struct SideTree;
+/// (`uid` of the outer realm, `uid` of the inner one) -> the realm that the inner one is when it is met in the outer one.
+pub(crate) struct AliasTree;
+/// Raw address -> number of stored references, where it is not 1; 0 is dead.
+pub(crate) struct Ledger;
+/// Segment -> where it is and how much of it is live.
+pub(crate) struct SegmentTable;
+
+/// Where a segment is and how much of it is live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentRecord {
+    /// Epoch and number in the name of the object that holds it.
+    pub(crate) object_epoch: u64,
+    pub(crate) object_number: u64,
+    /// Offset and length in bytes of its directory in the object.
+    pub(crate) directory_offset: u64,
+    pub(crate) directory_length: u32,
+    /// Bytes in the object, directory included.
+    pub(crate) bytes: u64,
+    pub(crate) live_items: u32,
+    /// Bytes of live items.
+    pub(crate) live_bytes: u64,
+}
+
+impl Tree for DirectoryTree {
+    type Key = EntryKey;
+    type Value = Entry;
+    const KIND: ItemKind = ItemKind::Directory;
+
+    fn entry_bytes(key: &EntryKey, value: &Entry) -> usize {
+        Self::key_bytes(key) + encoding::entry_bytes(value)
+    }
+    fn key_bytes(key: &EntryKey) -> usize {
+        10 + key.name.len()
+    }
+    fn weight(_: &Entry) -> u64 {
+        1
+    }
+    fn encode_key(key: &EntryKey, out: &mut Writer) {
+        out.u64(key.hash);
+        out.bytes(&key.name);
+    }
+    fn decode_key(from: &mut Reader<'_>) -> Result<EntryKey> {
+        let hash = from.u64()?;
+        let name = from.bytes()?;
+        if name.is_empty() || name.len() > 255 {
+            return Err(out_of_range("name"));
+        }
+        Ok(EntryKey { hash, name: Name::from_slice(name) })
+    }
+    fn encode_value(value: &Entry, out: &mut Writer) {
+        encoding::encode_entry(value, out);
+    }
+    fn decode_value(from: &mut Reader<'_>) -> Result<Entry> {
+        encoding::decode_entry(from)
+    }
+    fn wrap(node: Arc<Node<Self>>) -> AnyNode {
+        AnyNode::Directory(node)
+    }
+    fn unwrap(node: AnyNode) -> Option<Arc<Node<Self>>> {
+        if let AnyNode::Directory(node) = node { Some(node) } else { None }
+    }
+    fn visit_value<V: Visitor>(value: &Entry, visitor: &mut V) {
+        if let Entry::Inode(inode) = value {
+            visit_inode(inode, visitor);
+        }
+    }
+    fn visit_value_mut<V: VisitorMut>(value: &mut Entry, visitor: &mut V) {
+        if let Entry::Inode(inode) = value {
+            visit_inode_mut(inode, visitor);
+        }
+    }
+    fn visit_link<V: Visitor>(link: &Link<Self>, visitor: &mut V) {
+        visitor.directory(link);
+    }
+    fn visit_link_mut<V: VisitorMut>(link: &mut Link<Self>, visitor: &mut V) {
+        visitor.tree(link);
+    }
+}
+
+/// Shows every link of an inode to the visitor.
+pub(crate) fn visit_inode<V: Visitor>(inode: &Inode, visitor: &mut V) {
+    match &inode.content {
+        Content::None | Content::Inline(_) => {}
+        Content::Extents(extents) => extents.iter().for_each(|(_, extent)| visitor.frame(&extent.frame)),
+        Content::Tree(link) => visitor.file(link),
+        Content::Directory(directory) => {
+            directory.entries.iter().for_each(|link| visitor.directory(link));
+            directory.realm.iter().flat_map(|realm| &realm.side).for_each(|link| visitor.side(link));
+        }
+    }
+    if let Xattrs::Frame(frame, _) = &inode.xattrs {
+        visitor.frame(frame);
+    }
+}
+
+/// As [`visit_inode`], with leave to change.
+pub(crate) fn visit_inode_mut<V: VisitorMut>(inode: &mut Inode, visitor: &mut V) {
+    match &mut inode.content {
+        Content::None | Content::Inline(_) => {}
+        Content::Extents(extents) => extents.iter_mut().for_each(|(_, extent)| visitor.frame(&mut extent.frame)),
+        Content::Tree(link) => visitor.tree(link),
+        Content::Directory(directory) => {
+            directory.entries.iter_mut().for_each(|link| visitor.tree(link));
+            directory.realm.iter_mut().flat_map(|realm| &mut realm.side).for_each(|link| visitor.tree(link));
+        }
+    }
+    if let Xattrs::Frame(frame, _) = &mut inode.xattrs {
+        visitor.frame(frame);
+    }
+}
+
+impl Tree for FileTree {
+    type Key = u64;
+    type Value = Extent;
+    const KIND: ItemKind = ItemKind::File;
+
+    fn entry_bytes(_: &u64, _: &Extent) -> usize {
+        28
+    }
+    fn key_bytes(_: &u64) -> usize {
+        10
+    }
+    fn weight(value: &Extent) -> u64 {
+        u64::from(value.length)
+    }
+    fn encode_key(key: &u64, out: &mut Writer) {
+        out.varint(*key);
+    }
+    fn decode_key(from: &mut Reader<'_>) -> Result<u64> {
+        from.varint()
+    }
+    fn encode_value(value: &Extent, out: &mut Writer) {
+        encoding::encode_extent(value, out);
+    }
+    fn decode_value(from: &mut Reader<'_>) -> Result<Extent> {
+        encoding::decode_extent(from)
+    }
+    fn wrap(node: Arc<Node<Self>>) -> AnyNode {
+        AnyNode::File(node)
+    }
+    fn unwrap(node: AnyNode) -> Option<Arc<Node<Self>>> {
+        if let AnyNode::File(node) = node { Some(node) } else { None }
+    }
+    fn visit_value<V: Visitor>(value: &Extent, visitor: &mut V) {
+        visitor.frame(&value.frame);
+    }
+    fn visit_value_mut<V: VisitorMut>(value: &mut Extent, visitor: &mut V) {
+        visitor.frame(&mut value.frame);
+    }
+    fn visit_link<V: Visitor>(link: &Link<Self>, visitor: &mut V) {
+        visitor.file(link);
+    }
+    fn visit_link_mut<V: VisitorMut>(link: &mut Link<Self>, visitor: &mut V) {
+        visitor.tree(link);
+    }
+}
+
+impl Tree for SideTree {
+    type Key = SideKey;
+    type Value = Inode;
+    const KIND: ItemKind = ItemKind::Side;
+
+    fn entry_bytes(key: &SideKey, value: &Inode) -> usize {
+        Self::key_bytes(key) + encoding::inode_bytes(value)
+    }
+    fn key_bytes(_: &SideKey) -> usize {
+        20
+    }
+    fn weight(_: &Inode) -> u64 {
+        1
+    }
+    fn encode_key(key: &SideKey, out: &mut Writer) {
+        out.varint(key.foreign);
+        out.varint(key.number);
+    }
+    fn decode_key(from: &mut Reader<'_>) -> Result<SideKey> {
+        Ok(SideKey { foreign: from.varint()?, number: from.varint()? })
+    }
+    fn encode_value(value: &Inode, out: &mut Writer) {
+        encoding::encode_inode(value, out);
+    }
+    fn decode_value(from: &mut Reader<'_>) -> Result<Inode> {
+        encoding::decode_inode(from)
+    }
+    fn wrap(node: Arc<Node<Self>>) -> AnyNode {
+        AnyNode::Side(node)
+    }
+    fn unwrap(node: AnyNode) -> Option<Arc<Node<Self>>> {
+        if let AnyNode::Side(node) = node { Some(node) } else { None }
+    }
+    fn visit_value<V: Visitor>(value: &Inode, visitor: &mut V) {
+        visit_inode(value, visitor);
+    }
+    fn visit_value_mut<V: VisitorMut>(value: &mut Inode, visitor: &mut V) {
+        visit_inode_mut(value, visitor);
+    }
+    fn visit_link<V: Visitor>(link: &Link<Self>, visitor: &mut V) {
+        visitor.side(link);
+    }
+    fn visit_link_mut<V: VisitorMut>(link: &mut Link<Self>, visitor: &mut V) {
+        visitor.tree(link);
+    }
+}
+
+/// A tree whose values hold no links.
+macro_rules! plain_tree {
+    ($tree:ident, $kind:ident, $key:ty, $value:ty) => {
+        fn wrap(node: Arc<Node<Self>>) -> AnyNode {
+            AnyNode::$kind(node)
+        }
+        fn unwrap(node: AnyNode) -> Option<Arc<Node<Self>>> {
+            if let AnyNode::$kind(node) = node { Some(node) } else { None }
+        }
+        fn visit_value<V: Visitor>(_: &$value, _: &mut V) {}
+        fn visit_value_mut<V: VisitorMut>(_: &mut $value, _: &mut V) {}
+        fn visit_link<V: Visitor>(link: &Link<Self>, visitor: &mut V) {
+            visitor.plain(link);
+        }
+        fn visit_link_mut<V: VisitorMut>(link: &mut Link<Self>, visitor: &mut V) {
+            visitor.tree(link);
+        }
+        const KIND: ItemKind = ItemKind::$kind;
+    };
+}
+
+impl Tree for AliasTree {
+    type Key = (u64, u64);
+    type Value = Realm;
+    plain_tree!(AliasTree, Alias, (u64, u64), Realm);
+
+    fn entry_bytes(_: &(u64, u64), _: &Realm) -> usize {
+        35
+    }
+    fn key_bytes(_: &(u64, u64)) -> usize {
+        20
+    }
+    fn weight(_: &Realm) -> u64 {
+        1
+    }
+    fn encode_key(key: &(u64, u64), out: &mut Writer) {
+        out.varint(key.0);
+        out.varint(key.1);
+    }
+    fn decode_key(from: &mut Reader<'_>) -> Result<(u64, u64)> {
+        Ok((from.varint()?, from.varint()?))
+    }
+    fn encode_value(value: &Realm, out: &mut Writer) {
+        encoding::encode_realm(*value, out);
+    }
+    fn decode_value(from: &mut Reader<'_>) -> Result<Realm> {
+        encoding::decode_realm(from)
+    }
+}
+
+impl Tree for Ledger {
+    type Key = u64;
+    type Value = u32;
+    plain_tree!(Ledger, Ledger, u64, u32);
+
+    fn entry_bytes(_: &u64, _: &u32) -> usize {
+        15
+    }
+    fn key_bytes(_: &u64) -> usize {
+        10
+    }
+    fn weight(_: &u32) -> u64 {
+        1
+    }
+    fn encode_key(key: &u64, out: &mut Writer) {
+        out.varint(*key);
+    }
+    fn decode_key(from: &mut Reader<'_>) -> Result<u64> {
+        from.varint()
+    }
+    fn encode_value(value: &u32, out: &mut Writer) {
+        out.varint(u64::from(*value));
+    }
+    fn decode_value(from: &mut Reader<'_>) -> Result<u32> {
+        from.varint_u32()
+    }
+}
+
+impl Tree for SegmentTable {
+    type Key = u64;
+    type Value = SegmentRecord;
+    plain_tree!(SegmentTable, Segment, u64, SegmentRecord);
+
+    fn entry_bytes(_: &u64, _: &SegmentRecord) -> usize {
+        70
+    }
+    fn key_bytes(_: &u64) -> usize {
+        10
+    }
+    fn weight(value: &SegmentRecord) -> u64 {
+        value.bytes
+    }
+    fn encode_key(key: &u64, out: &mut Writer) {
+        out.varint(*key);
+    }
+    fn decode_key(from: &mut Reader<'_>) -> Result<u64> {
+        from.varint()
+    }
+    fn encode_value(value: &SegmentRecord, out: &mut Writer) {
+        out.varint(value.object_epoch);
+        out.varint(value.object_number);
+        out.varint(value.directory_offset);
+        out.varint(u64::from(value.directory_length));
+        out.varint(value.bytes);
+        out.varint(u64::from(value.live_items));
+        out.varint(value.live_bytes);
+    }
+    fn decode_value(from: &mut Reader<'_>) -> Result<SegmentRecord> {
+        Ok(SegmentRecord {
+            object_epoch: from.varint()?,
+            object_number: from.varint()?,
+            directory_offset: from.varint()?,
+            directory_length: from.varint_u32()?,
+            bytes: from.varint()?,
+            live_items: from.varint_u32()?,
+            live_bytes: from.varint()?,
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! Clones: one entry, one more reference to a root.
+
+use std::sync::Arc;
+
+use super::change::{Change, Outcome};
+use super::descend::{attributes, visible_ino};
+use super::{Interrupt, Place, Where};
+use crate::record::{Content, Entry, Identity, RealmRoot};
+use crate::report::Origin;
+use crate::{Error, ErrorKind, Ino};
+
+impl Change<'_> {
+    pub(super) fn clone_inode(
+        &mut self,
+        source: Ino,
+        parent: Ino,
+        name: &[u8],
+        read_only: bool,
+        replace: bool,
+        source_path: &[u8],
+    ) -> Result<Outcome, Interrupt> {
+        let (from, to) = (self.trail(source)?, self.trail(parent)?);
+        Self::refuse_removed(&to)?;
+        let key = self.hasher.key(name);
+        let (inode, place) = self.view().inode(&from)?;
+        let mut inode = (*inode).clone();
+        let target = self.look(&to, &key)?;
+        if let Some(target) = &target {
+            if !replace {
+                return Err(ErrorKind::Exists.into());
+            }
+            let target_ino = visible_ino(&target.inode, target.place);
+            if self.locations.is_within(source, target_ino) {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    "the source lies in the destination that would be replaced",
+                )
+                .into());
+            }
+        }
+        let to_place = self.pull_entry(&to, &key)?;
+        let realm_root = inode.is_realm_root();
+        let is_directory = inode.directory().is_some();
+        let realm = if is_directory { self.new_realm()? } else { to_place.realm };
+        if is_directory {
+            let side = if realm_root {
+                inode.directory().and_then(|d| d.realm.as_ref()).and_then(|realm| realm.side.clone())
+            } else {
+                let root = self.realm_root_trail(&from)?;
+                self.view().inode(&root)?.0.directory().and_then(|d| d.realm.clone()).and_then(|realm| realm.side)
+            };
+            let Content::Directory(directory) = &mut inode.content else { unreachable!("it is a directory") };
+            directory.realm = Some(Box::new(RealmRoot { side, read_only }));
+            inode.identity = Some(Box::new(Identity { realm, home: to_place.realm.uid }));
+        } else {
+            inode.number = self.new_number()?;
+            inode.identity = None;
+            inode.read_only = read_only;
+        }
+        inode.nlink = 1;
+        inode.ctime = self.time;
+        inode.btime = self.time;
+        inode.origin = Some(Arc::new(Origin { ino: source, path: source_path.to_vec(), time: self.time }));
+        if let Some(target) = target {
+            self.remove_name(&to, &key, target)?;
+        }
+        let below = Place { outer: to_place.realm, realm, read_only: to_place.read_only || read_only };
+        let after = attributes(&inode, below);
+        debug_assert!(place.realm.uid < realm.uid || !is_directory);
+        self.insert_entry(&to, &key, Entry::Inode(inode))?;
+        if is_directory {
+            self.realm_used();
+        } else {
+            self.state.next_number += 1;
+        }
+        self.locations.remember(after.ino, parent, Where::Name(key), is_directory);
+        Ok(Outcome::Attributes(Box::new(after)))
+    }
+}

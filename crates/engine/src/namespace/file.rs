@@ -1,0 +1,214 @@
+//! Content and attributes of one inode.
+
+use super::change::{Change, Outcome};
+use super::descend::attributes;
+use super::operation::{AttributeChange, WriteData};
+use super::{Interrupt, Place};
+use crate::content::{self, Frames};
+use crate::pool::AllocateMode;
+use crate::record::{Content, FILE_BYTES_MAX, Inode, Totals};
+use crate::tree::Nodes;
+use crate::{Attributes, Error, ErrorKind, Ino, Kind};
+
+const SET_UID: u16 = 0o4000;
+const SET_GID: u16 = 0o2000;
+const GROUP_EXECUTE: u16 = 0o010;
+
+impl Change<'_> {
+    /// Changes one inode that must be writable; answers its attributes afterwards.
+    fn change_inode(
+        &mut self,
+        ino: Ino,
+        change: &mut dyn FnMut(&mut Inode, &dyn Nodes) -> Result<(), Interrupt>,
+    ) -> Result<Attributes, Interrupt> {
+        let trail = self.trail(ino)?;
+        let (nodes, time) = (self.nodes, self.time);
+        let mut after = None;
+        self.change_at(&trail, &mut |inode, place: Place| {
+            if place.read_only {
+                return Err(ErrorKind::ReadOnly.into());
+            }
+            let before = inode.allocated;
+            inode.ctime = time;
+            change(inode, nodes)?;
+            let bytes = inode.allocated.wrapping_sub(before);
+            after = Some(attributes(inode, place));
+            Ok(Totals { bytes, ..Totals::default() })
+        })?;
+        Ok(after.expect("the change was made"))
+    }
+
+    pub(super) fn set_attributes(&mut self, ino: Ino, set: &AttributeChange) -> Result<Outcome, Interrupt> {
+        let time = self.time;
+        let after = self.change_inode(ino, &mut |inode, nodes| {
+            if let Some(size) = set.size {
+                check_file(inode)?;
+                if size > FILE_BYTES_MAX {
+                    return Err(ErrorKind::TooLarge.into());
+                }
+                if size < inode.size {
+                    content::truncate(&mut inode.content, size, nodes)?;
+                    inode.allocated = content::allocated(&inode.content, nodes)?;
+                }
+                inode.size = size;
+                inode.mtime = time;
+            }
+            if let Some(mode) = set.mode {
+                inode.mode = (mode & 0o7777) as u16;
+            }
+            inode.uid = set.uid.unwrap_or(inode.uid);
+            inode.gid = set.gid.unwrap_or(inode.gid);
+            inode.atime = set.atime.unwrap_or(inode.atime);
+            inode.mtime = set.mtime.unwrap_or(inode.mtime);
+            inode.ctime = set.ctime.unwrap_or(time);
+            Ok(())
+        })?;
+        Ok(Outcome::Attributes(Box::new(after)))
+    }
+
+    pub(super) fn write(
+        &mut self,
+        ino: Ino,
+        offset: Option<u64>,
+        data: &WriteData,
+        clear_set_id: bool,
+    ) -> Result<Outcome, Interrupt> {
+        let time = self.time;
+        let frames = Frames { gauge: self.gauge, interval: self.interval };
+        let mut start = 0;
+        let after = self.change_inode(ino, &mut |inode, nodes| {
+            check_file(inode)?;
+            start = offset.unwrap_or(inode.size);
+            let end = check_end(start, data.length())?;
+            if data.length() > 0 {
+                content::write(&mut inode.content, start, data, &frames, nodes)?;
+                inode.allocated = content::allocated(&inode.content, nodes)?;
+                inode.size = inode.size.max(end);
+            }
+            inode.mtime = time;
+            if clear_set_id {
+                inode.mode &= !SET_UID;
+                if inode.mode & GROUP_EXECUTE != 0 {
+                    inode.mode &= !SET_GID;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(match offset {
+            Some(_) => Outcome::Attributes(Box::new(after)),
+            None => Outcome::Amount(start),
+        })
+    }
+
+    pub(super) fn allocate(
+        &mut self,
+        ino: Ino,
+        offset: u64,
+        length: u64,
+        mode: AllocateMode,
+    ) -> Result<Outcome, Interrupt> {
+        let time = self.time;
+        let after = self.change_inode(ino, &mut |inode, nodes| {
+            check_file(inode)?;
+            let end = check_end(offset, length)?;
+            let keep_size = match mode {
+                AllocateMode::Allocate { keep_size } => keep_size,
+                AllocateMode::PunchHole => true,
+                AllocateMode::ZeroRange { keep_size } => keep_size,
+            };
+            if !matches!(mode, AllocateMode::Allocate { .. }) {
+                content::punch(&mut inode.content, offset, end, nodes)?;
+                inode.allocated = content::allocated(&inode.content, nodes)?;
+            }
+            if !keep_size {
+                inode.size = inode.size.max(end);
+            }
+            inode.mtime = time;
+            Ok(())
+        })?;
+        Ok(Outcome::Attributes(Box::new(after)))
+    }
+
+    pub(super) fn clone_range(
+        &mut self,
+        source: Ino,
+        source_offset: u64,
+        destination: Ino,
+        destination_offset: u64,
+        length: u64,
+    ) -> Result<Outcome, Interrupt> {
+        let trail = self.trail(source)?;
+        let (from, nodes) = {
+            let (inode, _) = self.view().inode(&trail)?;
+            check_file(&inode)?;
+            ((*inode).clone(), self.nodes)
+        };
+        let length = length.min(from.size.saturating_sub(source_offset));
+        let overlap = source_offset < destination_offset.saturating_add(length)
+            && destination_offset < source_offset.saturating_add(length);
+        if source == destination && overlap && length > 0 {
+            return Err(Error::new(ErrorKind::Invalid, "the ranges overlap").into());
+        }
+        if length == 0 {
+            return Ok(Outcome::Amount(0));
+        }
+        let source_end = source_offset + length;
+        let whole = source_offset == 0 && destination_offset == 0 && length == from.size;
+        let pieces = if whole || matches!(from.content, Content::Inline(_)) {
+            Vec::new()
+        } else {
+            content::extents(&from.content, source_offset, source_end, usize::MAX, nodes)?
+        };
+        let time = self.time;
+        let frames = Frames { gauge: self.gauge, interval: self.interval };
+        self.change_inode(destination, &mut |inode, nodes| {
+            check_file(inode)?;
+            let end = check_end(destination_offset, length)?;
+            if whole && inode.size <= length {
+                inode.content = from.content.clone();
+            } else if let Content::Inline(bytes) = &from.content {
+                let first = source_offset.min(bytes.len() as u64) as usize;
+                let last = source_end.min(bytes.len() as u64) as usize;
+                content::punch(&mut inode.content, destination_offset, end, nodes)?;
+                if first < last {
+                    let data = WriteData::Bytes(bytes.slice(first..last));
+                    content::write(&mut inode.content, destination_offset, &data, &frames, nodes)?;
+                }
+            } else {
+                let pieces = if whole {
+                    content::extents(&from.content, 0, source_end, usize::MAX, nodes)?
+                } else {
+                    pieces.clone()
+                };
+                let moved = pieces.into_iter().map(|(start, mut extent)| {
+                    let first = start.max(source_offset);
+                    let last = (start + u64::from(extent.length)).min(source_end);
+                    extent.start += (first - start) as u32;
+                    extent.length = (last - first) as u32;
+                    (first - source_offset + destination_offset, extent)
+                });
+                content::replace(&mut inode.content, destination_offset, end, moved.collect(), &frames, nodes)?;
+            }
+            inode.allocated = content::allocated(&inode.content, nodes)?;
+            inode.size = inode.size.max(end);
+            inode.mtime = time;
+            Ok(())
+        })?;
+        Ok(Outcome::Amount(length))
+    }
+}
+
+fn check_file(inode: &Inode) -> Result<(), Error> {
+    match inode.kind {
+        Kind::File => Ok(()),
+        Kind::Directory => Err(ErrorKind::IsDirectory.into()),
+        _ => Err(Error::new(ErrorKind::Invalid, "only regular files have content")),
+    }
+}
+
+fn check_end(offset: u64, length: u64) -> Result<u64, Error> {
+    match offset.checked_add(length) {
+        Some(end) if end <= FILE_BYTES_MAX => Ok(end),
+        _ => Err(ErrorKind::TooLarge.into()),
+    }
+}

@@ -1,0 +1,240 @@
+//! Where known inodes are: number -> (directory, name).
+//!
+//! A number becomes known when a call returns it and is forgotten when its references are given back. The parents of
+//! a known inode stay known, so the way from the root can always be told.
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::ORPHANS;
+use crate::kinds::EntryKey;
+use crate::record::SideKey;
+use crate::{Attributes, Error, ErrorKind, Ino, Result};
+
+/// The place of an inode in its parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// Under a name.
+    Name(EntryKey),
+    /// In the side tree of the parent, which is the root of a realm.
+    Side(SideKey),
+}
+
+/// What is known of one inode.
+#[derive(Debug)]
+pub(crate) struct Location {
+    pub(crate) parent: Ino,
+    pub(crate) place: Where,
+    /// Whether it is the root of a realm.
+    pub(crate) realm_root: bool,
+    /// References that callers hold.
+    references: u64,
+    /// Times that it is held open.
+    pub(crate) holds: u32,
+    /// Known inodes whose parent this is.
+    children: u32,
+    /// The log file in which this location has been written down.
+    pub(crate) logged_in: u64,
+    /// Set once it is removed: what it was last.
+    pub(crate) gone: Option<Box<Attributes>>,
+}
+
+/// The way from the root, or from the directory of orphans, to an inode.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trail {
+    pub(crate) orphan: bool,
+    pub(crate) keys: SmallVec<[EntryKey; 6]>,
+    pub(crate) side: Option<SideKey>,
+}
+
+/// All known inodes.
+#[derive(Debug, Default)]
+pub(crate) struct Locations {
+    map: FxHashMap<Ino, Location>,
+}
+
+impl Locations {
+    pub(crate) fn get(&self, ino: Ino) -> Option<&Location> {
+        self.map.get(&ino)
+    }
+
+    pub(crate) fn get_mut(&mut self, ino: Ino) -> Option<&mut Location> {
+        self.map.get_mut(&ino)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Counts one reference to an inode that was just found at `place` in `parent`.
+    pub(crate) fn remember(&mut self, ino: Ino, parent: Ino, place: Where, realm_root: bool) {
+        if ino == Ino::ROOT {
+            return;
+        }
+        if let Some(location) = self.map.get_mut(&ino) {
+            location.references += 1;
+            return;
+        }
+        let location = Location {
+            parent,
+            place,
+            realm_root,
+            references: 1,
+            holds: 0,
+            children: 0,
+            logged_in: 0,
+            gone: None,
+        };
+        self.map.insert(ino, location);
+        if let Some(parent) = self.map.get_mut(&parent) {
+            parent.children += 1;
+        }
+    }
+
+    /// Gives references back.
+    pub(crate) fn forget(&mut self, ino: Ino, count: u64) {
+        if let Some(location) = self.map.get_mut(&ino) {
+            location.references = location.references.saturating_sub(count);
+        }
+        self.drop_unused(ino);
+    }
+
+    /// Counts or gives back a hold; returns how many remain.
+    pub(crate) fn hold(&mut self, ino: Ino, change: i32) -> Result<u32> {
+        if ino == Ino::ROOT {
+            return Ok(1);
+        }
+        let location = self.map.get_mut(&ino).ok_or_else(|| stale(ino))?;
+        if change > 0 && location.gone.is_some() && location.parent != ORPHANS {
+            return Err(stale(ino));
+        }
+        location.holds = location.holds.checked_add_signed(change).expect("each release follows a hold");
+        let holds = location.holds;
+        if holds == 0 {
+            self.drop_unused(ino);
+        }
+        Ok(holds)
+    }
+
+    fn drop_unused(&mut self, mut ino: Ino) {
+        while let Some(location) = self.map.get(&ino) {
+            if location.references > 0 || location.holds > 0 || location.children > 0 {
+                return;
+            }
+            let parent = location.parent;
+            self.map.remove(&ino);
+            let Some(up) = self.map.get_mut(&parent) else { return };
+            up.children -= 1;
+            ino = parent;
+        }
+    }
+
+    /// Notes that a known inode is now at another place. Unknown inodes need no note.
+    pub(crate) fn moved(&mut self, ino: Ino, parent: Ino, place: Where) {
+        let Some(location) = self.map.get_mut(&ino) else { return };
+        location.place = place;
+        let old = std::mem::replace(&mut location.parent, parent);
+        if old != parent {
+            if let Some(up) = self.map.get_mut(&parent) {
+                up.children += 1;
+            }
+            if let Some(up) = self.map.get_mut(&old) {
+                up.children -= 1;
+            }
+            self.drop_unused(old);
+        }
+    }
+
+    /// Notes that a known inode was removed.
+    pub(crate) fn removed(&mut self, ino: Ino, attributes: Attributes) {
+        if let Some(location) = self.map.get_mut(&ino) {
+            location.gone = Some(Box::new(attributes));
+        }
+    }
+
+    /// The way to a known inode that still exists.
+    pub(crate) fn trail(&self, ino: Ino) -> Result<Trail> {
+        let mut trail = Trail::default();
+        let mut at = ino;
+        loop {
+            if at == Ino::ROOT {
+                break;
+            }
+            if at == ORPHANS {
+                trail.orphan = true;
+                break;
+            }
+            let location = self.map.get(&at).ok_or_else(|| stale(ino))?;
+            if location.gone.is_some() && location.parent != ORPHANS {
+                return Err(stale(ino));
+            }
+            match &location.place {
+                Where::Name(key) => trail.keys.push(key.clone()),
+                Where::Side(key) => trail.side = Some(*key),
+            }
+            at = location.parent;
+        }
+        trail.keys.reverse();
+        Ok(trail)
+    }
+
+    /// The root of the realm that the content of a known directory belongs to.
+    pub(crate) fn realm_root(&self, directory: Ino) -> Result<Ino> {
+        let mut at = directory;
+        loop {
+            if at == Ino::ROOT || at == ORPHANS {
+                return Ok(at);
+            }
+            let location = self.map.get(&at).ok_or_else(|| stale(directory))?;
+            if location.realm_root {
+                return Ok(at);
+            }
+            at = location.parent;
+        }
+    }
+
+    /// Whether `ino` is `ancestor` or lies below it.
+    pub(crate) fn is_within(&self, ino: Ino, ancestor: Ino) -> bool {
+        let mut at = ino;
+        loop {
+            if at == ancestor {
+                return true;
+            }
+            match self.map.get(&at) {
+                Some(location) if at != Ino::ROOT => at = location.parent,
+                _ => return false,
+            }
+        }
+    }
+
+    /// Whether `ino` or any known inode below it is held open.
+    pub(crate) fn any_held_within(&self, ino: Ino) -> bool {
+        self.map.iter().any(|(known, location)| location.holds > 0 && self.is_within(*known, ino))
+    }
+
+    /// Known inodes whose way still has to be written to log file `log`, outermost first.
+    pub(crate) fn to_log(&mut self, ino: Ino, log: u64) -> SmallVec<[(Ino, Ino, Where, bool); 4]> {
+        let mut found = SmallVec::new();
+        let mut at = ino;
+        while at != Ino::ROOT && at != ORPHANS {
+            let Some(location) = self.map.get_mut(&at) else { break };
+            if location.logged_in == log {
+                break;
+            }
+            location.logged_in = log;
+            found.push((at, location.parent, location.place.clone(), location.realm_root));
+            at = location.parent;
+        }
+        found.reverse();
+        found
+    }
+
+    /// Forgets everything (after a replay).
+    pub(crate) fn clear(&mut self) {
+        self.map.clear();
+    }
+}
+
+pub(crate) fn stale(ino: Ino) -> Error {
+    Error::new(ErrorKind::Stale, format!("inode {} no longer exists", ino.0))
+}

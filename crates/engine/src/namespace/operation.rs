@@ -1,0 +1,93 @@
+//! What can be done to a state. Every operation is complete in itself: replaying it on the same state gives the same.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::address::Address;
+use crate::frame::Frame;
+use crate::pool::{AllocateMode, NewInode, RenameMode, XattrMode};
+use crate::record::Name;
+use crate::{Ino, Timestamp};
+
+/// The bytes of a write.
+#[derive(Clone)]
+pub(crate) enum WriteData {
+    /// Few bytes: they go into the log themselves.
+    Bytes(Bytes),
+    /// Many bytes, as frames one after the other: they are stored before the log names them.
+    Frames(Vec<Arc<Frame>>),
+    /// As the log names them: address and length in bytes.
+    Stored(Vec<(Address, u32)>),
+}
+
+impl WriteData {
+    /// Bytes.
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Frames(frames) => frames.iter().map(|frame| u64::from(frame.length())).sum(),
+            Self::Stored(frames) => frames.iter().map(|(_, length)| u64::from(*length)).sum(),
+        }
+    }
+}
+
+/// Attributes to set, with times made absolute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AttributeChange {
+    pub(crate) mode: Option<u32>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) size: Option<u64>,
+    pub(crate) atime: Option<Timestamp>,
+    pub(crate) mtime: Option<Timestamp>,
+    pub(crate) ctime: Option<Timestamp>,
+}
+
+/// One operation.
+#[derive(Clone)]
+pub(crate) enum Operation {
+    Create { parent: Ino, name: Name, new: NewInode },
+    CreateUnnamed { parent: Ino, new: NewInode },
+    Link { ino: Ino, parent: Ino, name: Name },
+    Unlink { parent: Ino, name: Name },
+    RemoveDirectory { parent: Ino, name: Name },
+    RemoveTree { parent: Ino, name: Name },
+    Rename { parent: Ino, name: Name, new_parent: Ino, new_name: Name, mode: RenameMode },
+    Clone { source: Ino, parent: Ino, name: Name, read_only: bool, replace: bool, source_path: Vec<u8> },
+    SetAttributes { ino: Ino, set: AttributeChange },
+    /// At the end of the file if `offset` is `None`.
+    Write { ino: Ino, offset: Option<u64>, data: WriteData, clear_set_id: bool },
+    Allocate { ino: Ino, offset: u64, length: u64, mode: AllocateMode },
+    CloneRange { source: Ino, source_offset: u64, destination: Ino, destination_offset: u64, length: u64 },
+    SetXattr { ino: Ino, name: Vec<u8>, value: Vec<u8>, how: XattrMode, mode: Option<u32> },
+    RemoveXattr { ino: Ino, name: Vec<u8> },
+    /// Gives a realm its alias within another.
+    Alias { outer: u64, inner: u64 },
+    /// Frees a removed inode that is no longer held open.
+    DropOrphan { ino: Ino },
+}
+
+impl Operation {
+    /// The known inodes that the operation names.
+    pub(crate) fn inodes(&self) -> [Option<Ino>; 2] {
+        match self {
+            Self::Create { parent, .. }
+            | Self::CreateUnnamed { parent, .. }
+            | Self::Unlink { parent, .. }
+            | Self::RemoveDirectory { parent, .. }
+            | Self::RemoveTree { parent, .. } => [Some(*parent), None],
+            Self::Link { ino, parent, .. } => [Some(*ino), Some(*parent)],
+            Self::Rename { parent, new_parent, .. } => [Some(*parent), Some(*new_parent)],
+            Self::Clone { source, parent, .. } => [Some(*source), Some(*parent)],
+            Self::SetAttributes { ino, .. }
+            | Self::Write { ino, .. }
+            | Self::Allocate { ino, .. }
+            | Self::SetXattr { ino, .. }
+            | Self::RemoveXattr { ino, .. }
+            | Self::DropOrphan { ino } => [Some(*ino), None],
+            Self::CloneRange { source, destination, .. } => [Some(*source), Some(*destination)],
+            Self::Alias { .. } => [None, None],
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Removing names, directories and whole trees.
+
+use super::change::{Change, Looked, Outcome, orphan_key};
+use super::descend::{attributes, visible_ino};
+use super::{Interrupt, ORPHANS, Trail, Where};
+use crate::kinds::EntryKey;
+use crate::record::{RealmRoot, SideKey, Totals};
+use crate::tree;
+use crate::{Error, ErrorKind, Ino, Kind};
+
+impl Change<'_> {
+    pub(super) fn unlink(&mut self, parent: Ino, name: &[u8]) -> Result<Outcome, Interrupt> {
+        let trail = self.trail(parent)?;
+        let key = self.hasher.key(name);
+        let looked = self.look(&trail, &key)?.ok_or(ErrorKind::NotFound)?;
+        if looked.inode.kind == Kind::Directory {
+            return Err(ErrorKind::IsDirectory.into());
+        }
+        self.remove_name(&trail, &key, looked)?;
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn remove_directory(&mut self, parent: Ino, name: &[u8]) -> Result<Outcome, Interrupt> {
+        let trail = self.trail(parent)?;
+        let key = self.hasher.key(name);
+        let looked = self.look(&trail, &key)?.ok_or(ErrorKind::NotFound)?;
+        let directory = looked.inode.directory().ok_or(ErrorKind::NotDirectory)?;
+        let is_snapshot = directory.realm.as_ref().is_some_and(|realm| realm.read_only);
+        if directory.count > 0 && !is_snapshot {
+            return Err(ErrorKind::NotEmpty.into());
+        }
+        self.remove_name(&trail, &key, looked)?;
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn remove_tree(&mut self, parent: Ino, name: &[u8]) -> Result<Outcome, Interrupt> {
+        let trail = self.trail(parent)?;
+        let key = self.hasher.key(name);
+        let looked = self.look(&trail, &key)?.ok_or(ErrorKind::NotFound)?;
+        self.remove_name(&trail, &key, looked)?;
+        Ok(Outcome::Done)
+    }
+
+    /// Removes a name and what it leads to, unless that has further names or is held open.
+    pub(super) fn remove_name(&mut self, trail: &Trail, key: &EntryKey, looked: Looked) -> Result<(), Interrupt> {
+        self.pull_entry(trail, key)?;
+        match looked.linked.clone() {
+            None => self.remove_whole(trail, key, looked),
+            Some((root, side_key)) => self.remove_link(trail, key, looked, &root, side_key),
+        }
+    }
+
+    fn remove_whole(&mut self, trail: &Trail, key: &EntryKey, looked: Looked) -> Result<(), Interrupt> {
+        let Looked { mut inode, place, .. } = looked;
+        let ino = visible_ino(&inode, place);
+        let is_directory = inode.kind == Kind::Directory;
+        let held = if is_directory {
+            // Plain removal of an empty directory needs no content to live on; its attributes are kept.
+            inode.directory().is_some_and(|d| d.count > 0) && (self.replay || self.locations.any_held_within(ino))
+        } else {
+            self.is_held(ino)
+        };
+        if !held {
+            self.take_entry(trail, key)?;
+            inode.nlink = 0;
+            inode.ctime = self.time;
+            self.locations.removed(ino, attributes(&inode, place));
+            return Ok(());
+        }
+        if is_directory && !inode.is_realm_root() {
+            // Below the orphans it has to bring its realm's side tree along.
+            let root = self.realm_root_trail(trail)?;
+            let side = self.view().inode(&root)?.0.directory().and_then(|d| d.realm.clone()).and_then(|r| r.side);
+            let directory = inode.directory_mut().expect("it is a directory");
+            directory.realm = Some(Box::new(RealmRoot { side, read_only: false }));
+        }
+        let orphans = Trail { orphan: true, ..Trail::default() };
+        let orphan = orphan_key(ino);
+        self.pull_entry(&orphans, &orphan)?;
+        self.take_entry(trail, key)?;
+        inode.nlink = 0;
+        inode.ctime = self.time;
+        let after = self.adopt_orphan(inode, place)?;
+        self.locations.removed(ino, after);
+        self.locations.moved(ino, ORPHANS, Where::Name(orphan));
+        if is_directory && let Some(location) = self.locations.get_mut(ino) {
+            location.realm_root = true;
+        }
+        Ok(())
+    }
+
+    /// Removes one of several names.
+    fn remove_link(
+        &mut self,
+        trail: &Trail,
+        key: &EntryKey,
+        looked: Looked,
+        root: &Trail,
+        side_key: SideKey,
+    ) -> Result<(), Interrupt> {
+        let Looked { mut inode, place, .. } = looked;
+        let ino = visible_ino(&inode, place);
+        let (nodes, time) = (self.nodes, self.time);
+        let last = inode.nlink <= 1;
+        let held = last && self.is_held(ino);
+        let orphans = Trail { orphan: true, ..Trail::default() };
+        let orphan = orphan_key(ino);
+        self.change_at(root, &mut |inode, _| {
+            let realm = inode.directory_mut().and_then(|d| d.realm.as_mut()).ok_or(ErrorKind::Stale)?;
+            tree::pull(&mut realm.side, &side_key, nodes)?;
+            Ok(Totals::default())
+        })?;
+        if held {
+            self.pull_entry(&orphans, &orphan)?;
+        }
+        self.take_entry(trail, key)?;
+        self.change_at(root, &mut |root, _| {
+            let realm = root.directory_mut().and_then(|d| d.realm.as_mut()).ok_or(ErrorKind::Stale)?;
+            if last {
+                tree::remove(&mut realm.side, &side_key, nodes)?;
+            } else {
+                tree::update::<_, _, Interrupt>(&mut realm.side, &side_key, nodes, |inode| {
+                    inode.nlink -= 1;
+                    inode.ctime = time;
+                    Ok(())
+                })?;
+            }
+            Ok(Totals::default())
+        })?;
+        if last {
+            inode.nlink = 0;
+            inode.ctime = time;
+            let after = attributes(&inode, place);
+            if held {
+                self.adopt_orphan(inode, place)?;
+            }
+            self.locations.removed(ino, after);
+            if held {
+                self.locations.moved(ino, ORPHANS, Where::Name(orphan));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a change below a place that has been removed.
+    pub(super) fn refuse_removed(trail: &Trail) -> Result<(), Interrupt> {
+        if trail.orphan {
+            return Err(Error::new(ErrorKind::NotFound, "the directory has been removed").into());
+        }
+        Ok(())
+    }
+}

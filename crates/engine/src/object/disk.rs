@@ -1,0 +1,108 @@
+//! The system calls that local media are made of: whole writes and reads at an offset, and durable directory entries.
+//!
+//! Everything here blocks the calling thread and answers plain [`io::Error`]s; the callers name the thing in theirs.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use bytes::Bytes;
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
+
+/// Most buffers that Linux takes in one call (`IOV_MAX`).
+const BUFFERS_MAX: usize = 1024;
+
+/// Stored bytes are for the owner of the pool only: whoever may read them bypasses every permission inside it.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// Makes a file that must not exist and opens it for reading and writing.
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)
+}
+
+/// Makes a directory; one that exists is no error.
+pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
+    match std::fs::DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes a directory with all its ancestors and makes their entries durable.
+pub(crate) fn ensure_directories(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|a| !a.exists()).collect();
+    for directory in missing.iter().rev() {
+        create_directory(directory)?;
+    }
+    for (directory, parent) in path.ancestors().zip(path.ancestors().skip(1)) {
+        let is_new = missing.contains(&directory);
+        match sync_directory(parent) {
+            // A directory that was there may lie in one that we may not read; then its maker answers for it.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !is_new => {}
+            synced => synced?,
+        }
+        if !is_new {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Writes `parts` one after the other from `offset` on.
+pub(crate) fn write_all_at<P: AsRef<[u8]>>(file: &File, offset: u64, parts: &[P]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> =
+        parts.iter().map(|p| IoSlice::new(p.as_ref())).filter(|s| !s.is_empty()).collect();
+    let mut rest = slices.as_mut_slice();
+    let mut position = offset;
+    while !rest.is_empty() {
+        match rustix::io::pwritev(file, &rest[..rest.len().min(BUFFERS_MAX)], position) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                position += n as u64;
+                IoSlice::advance_slices(&mut rest, n);
+            }
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Reads `length` bytes from `offset`, or fewer where the file ends.
+pub(crate) fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        let position = offset + bytes.len() as u64;
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), position) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    // The allocator may have given more room than was asked for.
+    bytes.truncate(length);
+    Ok(Bytes::from(bytes))
+}
+
+/// Makes the entries of a directory durable.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Gives a file another name in one step; a taken name is `AlreadyExists` and changes nothing.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system knows the flag; a hard link refuses a taken name everywhere.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            std::fs::hard_link(from, to)?;
+            // The file has its new name; an old one that stays is a leftover like any other.
+            let _ = std::fs::remove_file(from);
+            Ok(())
+        }
+        other => Ok(other?),
+    }
+}

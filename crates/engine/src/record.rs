@@ -1,0 +1,213 @@
+//! Inodes and directory entries as the trees hold them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::kinds::{DirectoryTree, Extent, FileTree, FrameLink, SideTree};
+use crate::report::Origin;
+use crate::tree::{Link, Root};
+use crate::{Kind, Timestamp};
+
+/// A name in a directory, 1 to 255 bytes.
+pub(crate) type Name = SmallVec<[u8; 24]>;
+
+/// Bytes of content that an inode can hold itself.
+pub(crate) const INLINE_BYTES_MAX: usize = 512;
+/// Extents that an inode can hold itself.
+pub(crate) const EXTENTS_MAX: usize = 8;
+/// Encoded bytes of extended attributes that an inode can hold itself.
+pub(crate) const INLINE_XATTR_BYTES_MAX: usize = 512;
+/// Largest offset after the last byte of a file.
+pub(crate) const FILE_BYTES_MAX: u64 = i64::MAX as u64;
+/// Names that one file can have.
+pub(crate) const LINKS_MAX: u32 = 1 << 30;
+
+/// An identity domain: the number that users see, and one that is never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Realm {
+    /// 24 bits.
+    pub(crate) id: u32,
+    /// Never reused.
+    pub(crate) uid: u64,
+}
+
+impl Realm {
+    pub(crate) const ROOT: Realm = Realm { id: 0, uid: 0 };
+    /// The realm of removed inodes that are still open.
+    pub(crate) const ORPHANS: Realm = Realm { id: 0, uid: 1 };
+    pub(crate) const FIRST: Realm = Realm { id: 1, uid: 2 };
+}
+
+/// Set where an inode's realm is not simply that of the directory it lies in: on the roots of clones, and on files
+/// that moved in from another realm. In a directory of realm `home` the inode belongs to `realm`; met in any other realm
+/// (a clone of `home`), it belongs to an alias of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) realm: Realm,
+    /// `uid` of the realm that the containing directory had when this was written.
+    pub(crate) home: u64,
+}
+
+/// Sums over everything below a directory, itself excluded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Entries that are not directories.
+    pub(crate) files: u64,
+    pub(crate) directories: u64,
+    /// Allocated content bytes of files with one name.
+    pub(crate) bytes: u64,
+    /// Entries that lead to the side tree.
+    pub(crate) links: u64,
+}
+
+impl Totals {
+    pub(crate) fn plus(self, other: Totals) -> Totals {
+        Totals {
+            files: self.files.wrapping_add(other.files),
+            directories: self.directories.wrapping_add(other.directories),
+            bytes: self.bytes.wrapping_add(other.bytes),
+            links: self.links.wrapping_add(other.links),
+        }
+    }
+
+    /// Two's complement negation, to be used with [`Totals::plus`].
+    pub(crate) fn negated(self) -> Totals {
+        Totals {
+            files: self.files.wrapping_neg(),
+            directories: self.directories.wrapping_neg(),
+            bytes: self.bytes.wrapping_neg(),
+            links: self.links.wrapping_neg(),
+        }
+    }
+}
+
+/// What makes a directory the root of a clone.
+#[derive(Clone)]
+pub(crate) struct RealmRoot {
+    /// Inodes of the realm that have or had several names.
+    pub(crate) side: Root<SideTree>,
+    pub(crate) read_only: bool,
+}
+
+/// A directory's content.
+#[derive(Clone, Default)]
+pub(crate) struct Directory {
+    pub(crate) entries: Root<DirectoryTree>,
+    pub(crate) count: u64,
+    pub(crate) subdirectories: u32,
+    pub(crate) totals: Totals,
+    /// Present on the pool's root and on the roots of clones.
+    pub(crate) realm: Option<Box<RealmRoot>>,
+}
+
+/// What an inode holds.
+#[derive(Clone)]
+pub(crate) enum Content {
+    /// Nothing: fifos, sockets, device nodes.
+    None,
+    /// The first bytes of a file, or the target of a symbolic link. A file reads as zeros from their end to its size.
+    Inline(Bytes),
+    /// Extents by offset, ascending, without overlap.
+    Extents(Vec<(u64, Extent)>),
+    Tree(Link<FileTree>),
+    Directory(Box<Directory>),
+}
+
+/// Extended attributes, sorted by name.
+pub(crate) type XattrList = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Where extended attributes are.
+#[derive(Clone)]
+pub(crate) enum Xattrs {
+    None,
+    Inline(Arc<XattrList>),
+    /// An encoded list in a frame.
+    Frame(FrameLink, u32),
+}
+
+/// An inode by value.
+#[derive(Clone)]
+pub(crate) struct Inode {
+    pub(crate) number: u64,
+    pub(crate) kind: Kind,
+    pub(crate) mode: u16,
+    /// A read-only clone of a file. (A directory's flag is in its [`RealmRoot`].)
+    pub(crate) read_only: bool,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) nlink: u32,
+    pub(crate) rdev: u32,
+    pub(crate) size: u64,
+    pub(crate) allocated: u64,
+    pub(crate) atime: Timestamp,
+    pub(crate) mtime: Timestamp,
+    pub(crate) ctime: Timestamp,
+    pub(crate) btime: Timestamp,
+    pub(crate) content: Content,
+    pub(crate) xattrs: Xattrs,
+    pub(crate) identity: Option<Box<Identity>>,
+    pub(crate) origin: Option<Arc<Origin>>,
+}
+
+/// Key of an inode in a side tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SideKey {
+    /// 0 for inodes of the realm itself, else the `uid` of the realm that the inode came from.
+    pub(crate) foreign: u64,
+    pub(crate) number: u64,
+}
+
+/// What a name leads to.
+#[derive(Clone)]
+pub(crate) enum Entry {
+    Inode(Inode),
+    /// One of several names of an inode in the realm's side tree.
+    Linked(SideKey),
+}
+
+impl Inode {
+    pub(crate) fn directory(&self) -> Option<&Directory> {
+        match &self.content {
+            Content::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn directory_mut(&mut self) -> Option<&mut Directory> {
+        match &mut self.content {
+            Content::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_realm_root(&self) -> bool {
+        self.directory().is_some_and(|directory| directory.realm.is_some())
+    }
+
+    /// What this inode adds to the totals of the directory it lies in.
+    pub(crate) fn totals(&self) -> Totals {
+        match self.directory() {
+            Some(directory) => {
+                let mut totals = directory.totals;
+                totals.directories = totals.directories.wrapping_add(1);
+                totals
+            }
+            None => Totals { files: 1, directories: 0, bytes: self.allocated, links: 0 },
+        }
+    }
+}
+
+impl Entry {
+    pub(crate) fn totals(&self) -> Totals {
+        match self {
+            Self::Inode(inode) => inode.totals(),
+            Self::Linked(_) => Totals { files: 1, directories: 0, bytes: 0, links: 1 },
+        }
+    }
+
+    pub(crate) fn is_directory(&self) -> bool {
+        matches!(self, Self::Inode(inode) if inode.kind == Kind::Directory)
+    }
+}

@@ -1,0 +1,40 @@
+//! One B+tree for everything: directories, files, side trees, realm aliases, reference counts, segments.
+//!
+//! Nodes are shared by reference count and copied on their first change, so copying a root is cloning a tree. A link
+//! leads to a node in memory or to the address of a stored one. Functions that change a tree pull every node they
+//! need into memory first and stop with [`Missing`] before anything has changed in meaning; the caller
+//! fetches the node without holding any lock and calls again.
+
+mod edit;
+mod node;
+mod scan;
+
+pub(crate) use edit::{get_or_insert_with, insert, pull, remove, remove_range, update};
+pub(crate) use node::{
+    AnyNode, Body, Branch, Link, Node, Root, Tree, Visitor, VisitorMut, decode_address, resident_nodes,
+};
+pub(crate) use scan::{find, last_before, scan, total_weight};
+
+use crate::address::{Address, ItemKind};
+
+/// A node is not in memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Missing {
+    pub(crate) address: Address,
+    pub(crate) kind: ItemKind,
+}
+
+/// Finds stored nodes that are in memory.
+pub(crate) trait Nodes {
+    fn get(&self, address: Address) -> Option<AnyNode>;
+    /// The bytes of a stored frame, if they are in memory.
+    fn frame(&self, address: Address) -> Option<bytes::Bytes>;
+}
+
+/// Encoded size from which a node is split, in bytes.
+pub(crate) const NODE_BYTES_MAX: usize = 8192;
+/// Encoded size below which a node is merged with a neighbour that is at hand.
+pub(crate) const NODE_BYTES_MIN: usize = 2048;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,342 @@
+//! Changing a tree.
+//!
+//! Each function makes the path to what it changes its own on the way down. A [`Missing`] node on that way leaves the
+//! tree equal in meaning; what is above the missing node has merely been copied.
+
+use std::sync::Arc;
+
+use super::node::{Body, Branch, Link, Node, Root, Tree};
+use super::scan::child_of;
+use super::{Missing, NODE_BYTES_MAX, NODE_BYTES_MIN, Nodes};
+
+/// Puts an entry in place of what has its key; gives that back.
+pub(crate) fn insert<K: Tree>(
+    root: &mut Root<K>,
+    key: K::Key,
+    value: K::Value,
+    nodes: &dyn Nodes,
+) -> Result<Option<K::Value>, Missing> {
+    let mut old = None;
+    let mut value = Some(value);
+    edit(root, &key, nodes, &mut |slot| {
+        let value = value.take().expect("a slot is edited once");
+        match slot {
+            Slot::Taken(present) => old = Some(std::mem::replace(present, value)),
+            Slot::Free(free) => *free = Some(value),
+        }
+        Ok(())
+    })?;
+    Ok(old)
+}
+
+/// Changes the value of `key` in place if it is there. An error of `change` is passed on; `change` must not have changed the value then.
+pub(crate) fn update<K: Tree, R, E: From<Missing>>(
+    root: &mut Root<K>,
+    key: &K::Key,
+    nodes: &dyn Nodes,
+    change: impl FnOnce(&mut K::Value) -> Result<R, E>,
+) -> Result<Option<R>, E> {
+    let mut change = Some(change);
+    let mut result = None;
+    edit(root, key, nodes, &mut |slot| {
+        if let Slot::Taken(present) = slot {
+            result = Some((change.take().expect("a slot is edited once"))(present)?);
+        }
+        Ok::<_, E>(())
+    })?;
+    Ok(result)
+}
+
+/// Changes the value of `key`, made by `default` if there is none.
+pub(crate) fn get_or_insert_with<K: Tree>(
+    root: &mut Root<K>,
+    key: &K::Key,
+    nodes: &dyn Nodes,
+    default: impl Fn() -> K::Value,
+    change: &mut dyn FnMut(&mut K::Value),
+) -> Result<(), Missing> {
+    edit(root, key, nodes, &mut |slot| {
+        match slot {
+            Slot::Taken(present) => change(present),
+            Slot::Free(free) => change(free.insert(default())),
+        }
+        Ok(())
+    })
+}
+
+/// Brings the path to `key` into memory, so that a following change of it misses nothing.
+pub(crate) fn pull<K: Tree>(root: &mut Root<K>, key: &K::Key, nodes: &dyn Nodes) -> Result<(), Missing> {
+    let Some(mut link) = root.as_mut() else { return Ok(()) };
+    loop {
+        match &mut link.own(nodes)?.body {
+            Body::Leaf(_) => return Ok(()),
+            Body::Branch(children) => {
+                let index = child_of(children, key);
+                link = &mut children[index].link;
+            }
+        }
+    }
+}
+
+/// Removes an entry and gives its value back.
+pub(crate) fn remove<K: Tree>(root: &mut Root<K>, key: &K::Key, nodes: &dyn Nodes) -> Result<Option<K::Value>, Missing> {
+    fn go<K: Tree>(node: &mut Node<K>, key: &K::Key, nodes: &dyn Nodes) -> Result<Option<K::Value>, Missing> {
+        match &mut node.body {
+            Body::Leaf(entries) => match entries.binary_search_by(|(k, _)| k.cmp(key)) {
+                Ok(index) => {
+                    let (key, value) = entries.remove(index);
+                    node.bytes -= K::entry_bytes(&key, &value);
+                    Ok(Some(value))
+                }
+                Err(_) => Ok(None),
+            },
+            Body::Branch(children) => {
+                let index = child_of(children, key);
+                let removed = go(children[index].link.own(nodes)?, key, nodes)?;
+                if let Some(value) = &removed {
+                    children[index].weight -= K::weight(value);
+                    tidy(node, index, nodes);
+                }
+                Ok(removed)
+            }
+        }
+    }
+    let Some(link) = root.as_mut() else { return Ok(None) };
+    let removed = go(link.own(nodes)?, key, nodes)?;
+    shrink(root, nodes);
+    Ok(removed)
+}
+
+/// Removes all entries with `from <= key < to`; subtrees that lie wholly inside are dropped without a look.
+pub(crate) fn remove_range<K: Tree>(
+    root: &mut Root<K>,
+    from: &K::Key,
+    to: &K::Key,
+    nodes: &dyn Nodes,
+) -> Result<(), Missing> {
+    fn go<K: Tree>(node: &mut Node<K>, from: &K::Key, to: &K::Key, nodes: &dyn Nodes) -> Result<(), Missing> {
+        match &mut node.body {
+            Body::Leaf(entries) => {
+                let start = entries.partition_point(|(key, _)| key < from);
+                let end = entries.partition_point(|(key, _)| key < to).max(start);
+                entries.drain(start..end);
+            }
+            Body::Branch(children) => {
+                let first = child_of(children, from);
+                // The child that may hold keys both before and after `to`.
+                let last = child_of(children, to);
+                go(children[first].link.own(nodes)?, from, to, nodes)?;
+                if last != first {
+                    go(children[last].link.own(nodes)?, from, to, nodes)?;
+                }
+                for index in [first, last] {
+                    children[index].weight = owned(&children[index].link).weight();
+                }
+                if last > first + 1 {
+                    children.drain(first + 1..last);
+                }
+                children.retain(|child| !child_is_empty(child));
+            }
+        }
+        node.measure();
+        Ok(())
+    }
+    if from >= to {
+        return Ok(());
+    }
+    pull(root, from, nodes)?;
+    pull(root, to, nodes)?;
+    let Some(link) = root.as_mut() else { return Ok(()) };
+    go(link.own(nodes)?, from, to, nodes)?;
+    shrink(root, nodes);
+    Ok(())
+}
+
+/// A place in a leaf.
+enum Slot<'a, V> {
+    Taken(&'a mut V),
+    Free(&'a mut Option<V>),
+}
+
+/// A node that was split off, to be put after the one it came from.
+type Split<K> = Option<Branch<K>>;
+
+fn edit<K: Tree, E: From<Missing>>(
+    root: &mut Root<K>,
+    key: &K::Key,
+    nodes: &dyn Nodes,
+    change: &mut dyn FnMut(Slot<'_, K::Value>) -> Result<(), E>,
+) -> Result<(), E> {
+    let Some(link) = root.as_mut() else {
+        let mut free = None;
+        change(Slot::Free(&mut free))?;
+        if let Some(value) = free {
+            *root = Some(Link::Memory(Arc::new(Node::leaf(vec![(key.clone(), value)]))));
+        }
+        return Ok(());
+    };
+    let node = link.own(nodes)?;
+    let (_, split) = edit_node(node, key, nodes, change)?;
+    if let Some(right) = split {
+        let weight = node.weight();
+        let first = lowest(node);
+        let left = Branch { key: first, link: root.take().expect("the root was just edited"), weight };
+        *root = Some(Link::Memory(Arc::new(Node::new(Body::Branch(vec![left, right])))));
+    }
+    Ok(())
+}
+
+/// Returns the change of the weight, and a node split off.
+fn edit_node<K: Tree, E: From<Missing>>(
+    node: &mut Node<K>,
+    key: &K::Key,
+    nodes: &dyn Nodes,
+    change: &mut dyn FnMut(Slot<'_, K::Value>) -> Result<(), E>,
+) -> Result<(u64, Split<K>), E> {
+    let delta = match &mut node.body {
+        Body::Leaf(entries) => match entries.binary_search_by(|(k, _)| k.cmp(key)) {
+            Ok(index) => {
+                let value = &mut entries[index].1;
+                let (bytes, weight) = (K::entry_bytes(key, value), K::weight(value));
+                change(Slot::Taken(value))?;
+                node.bytes = node.bytes + K::entry_bytes(key, value) - bytes;
+                K::weight(value).wrapping_sub(weight)
+            }
+            Err(index) => {
+                let mut free = None;
+                change(Slot::Free(&mut free))?;
+                let Some(value) = free else { return Ok((0, None)) };
+                node.bytes += K::entry_bytes(key, &value);
+                let weight = K::weight(&value);
+                entries.insert(index, (key.clone(), value));
+                weight
+            }
+        },
+        Body::Branch(children) => {
+            let index = child_of(children, key);
+            let child = &mut children[index];
+            let (delta, split) = edit_node(child.link.own(nodes)?, key, nodes, change)?;
+            child.weight = child.weight.wrapping_add(delta);
+            if let Some(right) = split {
+                child.weight = child.weight.wrapping_sub(right.weight);
+                node.bytes += Node::<K>::branch_bytes(&right.key);
+                children.insert(index + 1, right);
+            }
+            delta
+        }
+    };
+    let split = if node.bytes > NODE_BYTES_MAX { split(node) } else { None };
+    Ok((delta, split))
+}
+
+/// Moves the upper half out. Appending at the end leaves the lower node nearly full instead.
+fn split<K: Tree>(node: &mut Node<K>) -> Split<K> {
+    let (key, body) = match &mut node.body {
+        Body::Leaf(entries) => {
+            if entries.len() < 2 {
+                return None;
+            }
+            let at = half(entries.iter().map(|(k, v)| K::entry_bytes(k, v)), node.bytes, entries.len());
+            let upper = entries.split_off(at);
+            (upper[0].0.clone(), Body::Leaf(upper))
+        }
+        Body::Branch(children) => {
+            if children.len() < 4 {
+                return None;
+            }
+            let at = half(children.iter().map(|c| Node::<K>::branch_bytes(&c.key)), node.bytes, children.len());
+            let upper = children.split_off(at);
+            (upper[0].key.clone(), Body::Branch(upper))
+        }
+    };
+    node.measure();
+    let right = Node::new(body);
+    Some(Branch { key, weight: right.weight(), link: Link::Memory(Arc::new(right)) })
+}
+
+/// The index, at least 1, where half of the bytes are passed.
+fn half(sizes: impl Iterator<Item = usize>, total: usize, count: usize) -> usize {
+    let mut sum = 0;
+    for (index, size) in sizes.enumerate() {
+        sum += size;
+        if sum * 2 >= total {
+            return (index + 1).clamp(1, count - 1);
+        }
+    }
+    count / 2
+}
+
+fn lowest<K: Tree>(node: &Node<K>) -> K::Key {
+    match &node.body {
+        Body::Leaf(entries) => entries[0].0.clone(),
+        Body::Branch(children) => children[0].key.clone(),
+    }
+}
+
+fn owned<K: Tree>(link: &Link<K>) -> &Node<K> {
+    match link {
+        Link::Memory(node) => node,
+        Link::Stored(_) => unreachable!("the link was owned just before"),
+    }
+}
+
+fn child_is_empty<K: Tree>(child: &Branch<K>) -> bool {
+    match &child.link {
+        Link::Memory(node) => node_is_empty(node),
+        Link::Stored(_) => false,
+    }
+}
+
+fn node_is_empty<K: Tree>(node: &Node<K>) -> bool {
+    match &node.body {
+        Body::Leaf(entries) => entries.is_empty(),
+        Body::Branch(children) => children.is_empty(),
+    }
+}
+
+/// After a removal below child `index`: drops it if it is empty, merges it with a neighbour if it is small.
+fn tidy<K: Tree>(node: &mut Node<K>, index: usize, nodes: &dyn Nodes) {
+    let Body::Branch(children) = &mut node.body else { return };
+    if child_is_empty(&children[index]) {
+        let gone = children.remove(index);
+        node.bytes -= Node::<K>::branch_bytes(&gone.key);
+        return;
+    }
+    if owned(&children[index].link).bytes >= NODE_BYTES_MIN {
+        return;
+    }
+    // A neighbour that is not in memory is left alone: merging is thrift, not duty.
+    for left in [index.checked_sub(1), Some(index)].into_iter().flatten() {
+        if left + 1 >= children.len() {
+            continue;
+        }
+        let Ok(upper_node) = children[left + 1].link.node(nodes) else { continue };
+        let Ok(lower_bytes) = children[left].link.node(nodes).map(|lower| lower.bytes) else { continue };
+        if lower_bytes + upper_node.bytes > NODE_BYTES_MAX * 3 / 4 {
+            continue;
+        }
+        let Ok(lower_node) = children[left].link.own(nodes) else { continue };
+        match (&mut lower_node.body, &upper_node.body) {
+            (Body::Leaf(a), Body::Leaf(b)) => a.extend(b.iter().cloned()),
+            (Body::Branch(a), Body::Branch(b)) => a.extend(b.iter().cloned()),
+            _ => unreachable!("all leaves of a tree have the same depth"),
+        }
+        lower_node.measure();
+        let upper = children.remove(left + 1);
+        children[left].weight += upper.weight;
+        node.bytes -= Node::<K>::branch_bytes(&upper.key);
+        return;
+    }
+}
+
+/// Drops an empty root, and levels with a single child whose node is at hand.
+fn shrink<K: Tree>(root: &mut Root<K>, nodes: &dyn Nodes) {
+    while let Some(link) = root {
+        let Ok(node) = link.node(nodes) else { return };
+        match &node.body {
+            _ if node_is_empty(&node) => *root = None,
+            Body::Branch(children) if children.len() == 1 => *root = Some(children[0].link.clone()),
+            _ => return,
+        }
+    }
+}

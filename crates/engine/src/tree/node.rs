@@ -1,0 +1,367 @@
+//! Nodes, links and what a kind of tree has to define.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::{Missing, Nodes};
+use crate::Result;
+use crate::address::{Address, ItemKind};
+use crate::format::codec::{Reader, Writer, out_of_range};
+use crate::kinds::{AliasTree, DirectoryTree, FileTree, FrameLink, Ledger, SegmentTable, SideTree};
+
+/// Nodes that exist in memory, stored or not (all pools of the process).
+static RESIDENT_NODES: AtomicUsize = AtomicUsize::new(0);
+
+/// What differs between the trees: keys, values and their encoding.
+pub(crate) trait Tree: Sized + Send + Sync + 'static {
+    type Key: Clone + Ord + Send + Sync + std::fmt::Debug;
+    type Value: Clone + Send + Sync;
+    const KIND: ItemKind;
+
+    /// Upper bound of the encoded size of an entry, in bytes.
+    fn entry_bytes(key: &Self::Key, value: &Self::Value) -> usize;
+    /// Upper bound of the encoded size of a key, in bytes.
+    fn key_bytes(key: &Self::Key) -> usize;
+    /// What branches sum up over the entries below.
+    fn weight(value: &Self::Value) -> u64;
+    fn encode_key(key: &Self::Key, out: &mut Writer);
+    fn decode_key(from: &mut Reader<'_>) -> Result<Self::Key>;
+    /// All links in the value must have addresses.
+    fn encode_value(value: &Self::Value, out: &mut Writer);
+    fn decode_value(from: &mut Reader<'_>) -> Result<Self::Value>;
+    fn wrap(node: Arc<Node<Self>>) -> AnyNode;
+    fn unwrap(node: AnyNode) -> Option<Arc<Node<Self>>>;
+    /// Shows every link in a value to the visitor.
+    fn visit_value<V: Visitor>(value: &Self::Value, visitor: &mut V);
+    fn visit_value_mut<V: VisitorMut>(value: &mut Self::Value, visitor: &mut V);
+    /// Shows a link to a node of this kind to the visitor.
+    fn visit_link<V: Visitor>(link: &Link<Self>, visitor: &mut V);
+    fn visit_link_mut<V: VisitorMut>(link: &mut Link<Self>, visitor: &mut V);
+}
+
+/// Receives the links of a node or value. One method for each kind, because they have different types.
+pub(crate) trait Visitor {
+    fn directory(&mut self, link: &Link<DirectoryTree>);
+    fn file(&mut self, link: &Link<FileTree>);
+    fn side(&mut self, link: &Link<SideTree>);
+    fn frame(&mut self, link: &FrameLink);
+    /// Trees that are never shared and whose nodes hold no links but their own.
+    fn plain<K: Tree>(&mut self, link: &Link<K>);
+}
+
+/// As [`Visitor`], with leave to change.
+pub(crate) trait VisitorMut {
+    fn tree<K: Tree>(&mut self, link: &mut Link<K>);
+    fn frame(&mut self, link: &mut FrameLink);
+}
+
+/// A child of a branch: the subtree of all keys from `key` to the next child's key.
+pub(crate) struct Branch<K: Tree> {
+    pub(crate) key: K::Key,
+    pub(crate) link: Link<K>,
+    pub(crate) weight: u64,
+}
+
+impl<K: Tree> Clone for Branch<K> {
+    fn clone(&self) -> Self {
+        Self { key: self.key.clone(), link: self.link.clone(), weight: self.weight }
+    }
+}
+
+/// Entries in ascending order of their keys. The key of a branch's first child is a lower bound only.
+pub(crate) enum Body<K: Tree> {
+    Leaf(Vec<(K::Key, K::Value)>),
+    Branch(Vec<Branch<K>>),
+}
+
+/// One page of a tree.
+pub(crate) struct Node<K: Tree> {
+    /// The raw address once stored as it is, else 0.
+    stored: AtomicU64,
+    /// Upper bound of the encoded size.
+    pub(crate) bytes: usize,
+    pub(crate) body: Body<K>,
+}
+
+impl<K: Tree> Drop for Node<K> {
+    fn drop(&mut self) {
+        RESIDENT_NODES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Number of nodes in memory.
+pub(crate) fn resident_nodes() -> usize {
+    RESIDENT_NODES.load(Ordering::Relaxed)
+}
+
+pub(crate) const NODE_HEADER_BYTES: usize = 8;
+
+impl<K: Tree> Node<K> {
+    pub(crate) fn new(body: Body<K>) -> Self {
+        RESIDENT_NODES.fetch_add(1, Ordering::Relaxed);
+        let mut node = Self { stored: AtomicU64::new(0), bytes: 0, body };
+        node.measure();
+        node
+    }
+
+    pub(crate) fn leaf(entries: Vec<(K::Key, K::Value)>) -> Self {
+        Self::new(Body::Leaf(entries))
+    }
+
+    /// Counts the encoded size anew.
+    pub(crate) fn measure(&mut self) {
+        self.bytes = NODE_HEADER_BYTES
+            + match &self.body {
+                Body::Leaf(entries) => entries.iter().map(|(k, v)| K::entry_bytes(k, v)).sum::<usize>(),
+                Body::Branch(children) => children.iter().map(|c| Self::branch_bytes(&c.key)).sum(),
+            };
+    }
+
+    pub(crate) fn branch_bytes(key: &K::Key) -> usize {
+        K::key_bytes(key) + 20
+    }
+
+    /// Sum of the weights of all entries below.
+    pub(crate) fn weight(&self) -> u64 {
+        match &self.body {
+            Body::Leaf(entries) => entries.iter().map(|(_, v)| K::weight(v)).sum(),
+            Body::Branch(children) => children.iter().map(|c| c.weight).sum(),
+        }
+    }
+
+    /// A copy that has no address.
+    fn fork(&self) -> Self {
+        RESIDENT_NODES.fetch_add(1, Ordering::Relaxed);
+        Self {
+            stored: AtomicU64::new(0),
+            bytes: self.bytes,
+            body: match &self.body {
+                Body::Leaf(entries) => Body::Leaf(entries.clone()),
+                Body::Branch(children) => Body::Branch(children.clone()),
+            },
+        }
+    }
+
+    pub(crate) fn address(&self) -> Option<Address> {
+        Address::from_raw(self.stored.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_address(&self, address: Address) {
+        self.stored.store(address.raw(), Ordering::Release);
+    }
+
+    /// The same page with every link reduced to its address, as it would come from the store.
+    ///
+    /// # Panics
+    /// If a link has no address yet.
+    pub(crate) fn settled(&self, address: Address) -> Self {
+        struct Settle;
+        impl VisitorMut for Settle {
+            fn tree<K: Tree>(&mut self, link: &mut Link<K>) {
+                *link = Link::Stored(link.address().expect("children are stored before their parent"));
+            }
+            fn frame(&mut self, link: &mut FrameLink) {
+                *link = FrameLink::Stored(link.address().expect("frames are stored before their node"));
+            }
+        }
+        let mut copy = self.fork();
+        copy.visit_mut(&mut Settle);
+        copy.stored = AtomicU64::new(address.raw());
+        copy
+    }
+
+    pub(crate) fn visit<V: Visitor>(&self, visitor: &mut V) {
+        match &self.body {
+            Body::Leaf(entries) => entries.iter().for_each(|(_, value)| K::visit_value(value, visitor)),
+            Body::Branch(children) => children.iter().for_each(|child| K::visit_link(&child.link, visitor)),
+        }
+    }
+
+    pub(crate) fn visit_mut<V: VisitorMut>(&mut self, visitor: &mut V) {
+        match &mut self.body {
+            Body::Leaf(entries) => entries.iter_mut().for_each(|(_, value)| K::visit_value_mut(value, visitor)),
+            Body::Branch(children) => children.iter_mut().for_each(|child| K::visit_link_mut(&mut child.link, visitor)),
+        }
+    }
+
+    /// Format: kind, 0 for a leaf or 1 for a branch, count, entries.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::with_capacity(self.bytes);
+        out.u8(K::KIND as u8);
+        match &self.body {
+            Body::Leaf(entries) => {
+                out.u8(0);
+                out.varint(entries.len() as u64);
+                for (key, value) in entries {
+                    K::encode_key(key, &mut out);
+                    K::encode_value(value, &mut out);
+                }
+            }
+            Body::Branch(children) => {
+                out.u8(1);
+                out.varint(children.len() as u64);
+                for child in children {
+                    K::encode_key(&child.key, &mut out);
+                    out.u64(child.link.address().expect("children are stored before their parent").raw());
+                    out.varint(child.weight);
+                }
+            }
+        }
+        out.bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8], address: Address) -> Result<Self> {
+        let mut from = Reader::new(bytes);
+        if from.u8()? != K::KIND as u8 {
+            return Err(out_of_range("node kind"));
+        }
+        let body = match from.u8()? {
+            0 => {
+                let count = from.count(2)?;
+                let mut entries: Vec<(K::Key, K::Value)> = Vec::with_capacity(count);
+                for _ in 0..count {
+                    let key = K::decode_key(&mut from)?;
+                    if entries.last().is_some_and(|(last, _)| *last >= key) {
+                        return Err(out_of_range("node order"));
+                    }
+                    entries.push((key, K::decode_value(&mut from)?));
+                }
+                Body::Leaf(entries)
+            }
+            1 => {
+                let count = from.count(9)?;
+                if count == 0 {
+                    return Err(out_of_range("branch"));
+                }
+                let mut children: Vec<Branch<K>> = Vec::with_capacity(count);
+                for _ in 0..count {
+                    let key = K::decode_key(&mut from)?;
+                    if children.last().is_some_and(|last| last.key >= key) {
+                        return Err(out_of_range("node order"));
+                    }
+                    let link = Link::Stored(decode_address(&mut from)?);
+                    children.push(Branch { key, link, weight: from.varint()? });
+                }
+                Body::Branch(children)
+            }
+            _ => return Err(out_of_range("node level")),
+        };
+        from.end()?;
+        let mut node = Self::new(body);
+        node.stored = AtomicU64::new(address.raw());
+        Ok(node)
+    }
+}
+
+pub(crate) fn decode_address(from: &mut Reader<'_>) -> Result<Address> {
+    Address::from_raw(from.u64()?).ok_or_else(|| out_of_range("address"))
+}
+
+/// The way to a node.
+pub(crate) enum Link<K: Tree> {
+    /// In the store, perhaps also in the cache.
+    Stored(Address),
+    /// In memory; it has an address too once it has been stored.
+    Memory(Arc<Node<K>>),
+}
+
+/// A tree: nothing, or the link to its root node.
+pub(crate) type Root<K> = Option<Link<K>>;
+
+impl<K: Tree> Clone for Link<K> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Stored(address) => Self::Stored(*address),
+            Self::Memory(node) => Self::Memory(node.clone()),
+        }
+    }
+}
+
+impl<K: Tree> Link<K> {
+    pub(crate) fn address(&self) -> Option<Address> {
+        match self {
+            Self::Stored(address) => Some(*address),
+            Self::Memory(node) => node.address(),
+        }
+    }
+
+    /// The node for reading.
+    pub(crate) fn node(&self, nodes: &dyn Nodes) -> Result<Arc<Node<K>>, Missing> {
+        match self {
+            Self::Memory(node) => Ok(node.clone()),
+            Self::Stored(address) => {
+                nodes.get(*address).and_then(K::unwrap).ok_or(Missing { address: *address, kind: K::KIND })
+            }
+        }
+    }
+
+    /// The node for changing: brought into memory, copied if anything else refers to it, without an address.
+    pub(crate) fn own(&mut self, nodes: &dyn Nodes) -> Result<&mut Node<K>, Missing> {
+        if let Self::Stored(_) = self {
+            *self = Self::Memory(Arc::new(self.node(nodes)?.fork()));
+        }
+        let Self::Memory(arc) = self else { unreachable!("it was just put into memory") };
+        if Arc::get_mut(arc).is_none() {
+            *arc = Arc::new(arc.fork());
+        }
+        let node = Arc::get_mut(arc).expect("the node is not shared");
+        *node.stored.get_mut() = 0;
+        Ok(node)
+    }
+
+    /// Whether both lead to the same page.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Memory(a), Self::Memory(b)) if Arc::ptr_eq(a, b) => true,
+            _ => self.address().is_some() && self.address() == other.address(),
+        }
+    }
+}
+
+/// A node of any kind, as the cache holds it.
+#[derive(Clone)]
+pub(crate) enum AnyNode {
+    Directory(Arc<Node<DirectoryTree>>),
+    File(Arc<Node<FileTree>>),
+    Side(Arc<Node<SideTree>>),
+    Alias(Arc<Node<AliasTree>>),
+    Ledger(Arc<Node<Ledger>>),
+    Segment(Arc<Node<SegmentTable>>),
+}
+
+impl AnyNode {
+    pub(crate) fn decode(kind: ItemKind, bytes: &[u8], address: Address) -> Result<Self> {
+        Ok(match kind {
+            ItemKind::Frame => return Err(out_of_range("node kind")),
+            ItemKind::Directory => Self::Directory(Arc::new(Node::decode(bytes, address)?)),
+            ItemKind::File => Self::File(Arc::new(Node::decode(bytes, address)?)),
+            ItemKind::Side => Self::Side(Arc::new(Node::decode(bytes, address)?)),
+            ItemKind::Alias => Self::Alias(Arc::new(Node::decode(bytes, address)?)),
+            ItemKind::Ledger => Self::Ledger(Arc::new(Node::decode(bytes, address)?)),
+            ItemKind::Segment => Self::Segment(Arc::new(Node::decode(bytes, address)?)),
+        })
+    }
+
+    pub(crate) fn visit<V: Visitor>(&self, visitor: &mut V) {
+        match self {
+            Self::Directory(node) => node.visit(visitor),
+            Self::File(node) => node.visit(visitor),
+            Self::Side(node) => node.visit(visitor),
+            Self::Alias(node) => node.visit(visitor),
+            Self::Ledger(node) => node.visit(visitor),
+            Self::Segment(node) => node.visit(visitor),
+        }
+    }
+
+    /// Encoded size, in bytes; the cache weighs with it.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Directory(node) => node.bytes,
+            Self::File(node) => node.bytes,
+            Self::Side(node) => node.bytes,
+            Self::Alias(node) => node.bytes,
+            Self::Ledger(node) => node.bytes,
+            Self::Segment(node) => node.bytes,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Reading a tree.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::node::{Body, Branch, Link, Node, Root, Tree};
+use super::{Missing, Nodes};
+
+/// The child that covers `key`.
+pub(super) fn child_of<K: Tree>(children: &[Branch<K>], key: &K::Key) -> usize {
+    children.partition_point(|child| child.key <= *key).saturating_sub(1)
+}
+
+/// The leaf that holds `key` and its index there.
+pub(crate) fn find<K: Tree>(
+    root: &Root<K>,
+    key: &K::Key,
+    nodes: &dyn Nodes,
+) -> Result<Option<(Arc<Node<K>>, usize)>, Missing> {
+    let Some(link) = root else { return Ok(None) };
+    let mut node = link.node(nodes)?;
+    loop {
+        node = match &node.body {
+            Body::Leaf(entries) => {
+                return Ok(match entries.binary_search_by(|(k, _)| k.cmp(key)) {
+                    Ok(index) => Some((node, index)),
+                    Err(_) => None,
+                });
+            }
+            Body::Branch(children) => children[child_of(children, key)].link.node(nodes)?,
+        };
+    }
+}
+
+/// Shows entries from `from` on, ascending, until `each` breaks.
+pub(crate) fn scan<K: Tree, B>(
+    root: &Root<K>,
+    from: &K::Key,
+    nodes: &dyn Nodes,
+    each: &mut dyn FnMut(&K::Key, &K::Value) -> ControlFlow<B>,
+) -> Result<Option<B>, Missing> {
+    fn go<K: Tree, B>(
+        link: &Link<K>,
+        from: &K::Key,
+        nodes: &dyn Nodes,
+        each: &mut dyn FnMut(&K::Key, &K::Value) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, Missing> {
+        let node = link.node(nodes)?;
+        match &node.body {
+            Body::Leaf(entries) => {
+                let start = entries.partition_point(|(key, _)| key < from);
+                for (key, value) in &entries[start..] {
+                    if let ControlFlow::Break(b) = each(key, value) {
+                        return Ok(ControlFlow::Break(b));
+                    }
+                }
+            }
+            Body::Branch(children) => {
+                for child in &children[child_of(children, from)..] {
+                    if let ControlFlow::Break(b) = go(&child.link, from, nodes, each)? {
+                        return Ok(ControlFlow::Break(b));
+                    }
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+    let Some(link) = root else { return Ok(None) };
+    Ok(match go(link, from, nodes, each)? {
+        ControlFlow::Break(b) => Some(b),
+        ControlFlow::Continue(()) => None,
+    })
+}
+
+/// The last entry whose key is at most `key`.
+pub(crate) fn last_before<K: Tree>(
+    root: &Root<K>,
+    key: &K::Key,
+    nodes: &dyn Nodes,
+) -> Result<Option<(K::Key, K::Value)>, Missing> {
+    fn go<K: Tree>(link: &Link<K>, key: &K::Key, nodes: &dyn Nodes) -> Result<Option<(K::Key, K::Value)>, Missing> {
+        let node = link.node(nodes)?;
+        match &node.body {
+            Body::Leaf(entries) => {
+                let end = entries.partition_point(|(k, _)| k <= key);
+                Ok(end.checked_sub(1).map(|index| entries[index].clone()))
+            }
+            Body::Branch(children) => {
+                for child in children[..=child_of(children, key)].iter().rev() {
+                    if let Some(found) = go(&child.link, key, nodes)? {
+                        return Ok(Some(found));
+                    }
+                }
+                Ok(None)
+            }
+        }
+    }
+    match root {
+        Some(link) => go(link, key, nodes),
+        None => Ok(None),
+    }
+}
+
+/// Sum of the weights of all entries.
+pub(crate) fn total_weight<K: Tree>(root: &Root<K>, nodes: &dyn Nodes) -> Result<u64, Missing> {
+    root.as_ref().map_or(Ok(0), |link| Ok(link.node(nodes)?.weight()))
+}
