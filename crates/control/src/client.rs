@@ -78,7 +78,10 @@ impl Client {
                 Ok::<_, hyper::header::InvalidHeaderValue>(value)
             })
             .transpose()
-            .map_err(|error| ClientError::Strange { address: "the token".into(), reason: error.to_string() })?;
+            .map_err(|error| ClientError::Strange {
+                address: "the token".into(),
+                reason: error.to_string(),
+            })?;
         Ok(Self { address, token, source: std::sync::Mutex::default(), connection: Mutex::new(None) })
     }
 
@@ -192,7 +195,8 @@ impl Client {
     /// See [`ClientError`].
     pub async fn remove(&self, path: &PoolPath, recursive: bool) -> Result<wire::Removed> {
         let recursive = if recursive { "true" } else { "false" };
-        self.delete("/api/v1/entries", &[("path", path.as_bytes()), ("recursive", recursive.as_bytes())]).await
+        self.delete("/api/v1/entries", &[("path", path.as_bytes()), ("recursive", recursive.as_bytes())])
+            .await
     }
 
     /// Ranges of a file that hold data, from `after` on.
@@ -218,8 +222,7 @@ impl Client {
     /// See [`ClientError`].
     pub async fn content(&self, path: &PoolPath, offset: u64, length: u64) -> Result<Pieces> {
         let (offset, length) = (offset.to_string(), length.to_string());
-        let query =
-            [("path", path.as_bytes()), ("offset", offset.as_bytes()), ("length", length.as_bytes())];
+        let query = [("path", path.as_bytes()), ("offset", offset.as_bytes()), ("length", length.as_bytes())];
         let response = self.send(Method::GET, &target("/api/v1/content", &query), None).await?;
         Ok(Pieces { body: response.into_body(), address: self.address.to_string() })
     }
@@ -292,7 +295,12 @@ impl Client {
         Ok(Lines { pieces, rest: BytesMut::new() })
     }
 
-    async fn json<T: DeserializeOwned>(&self, method: Method, target: &str, body: Option<Vec<u8>>) -> Result<T> {
+    async fn json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T> {
         let response = self.send(method, target, body).await?;
         let body = response.into_body().collect().await.map_err(|error| self.broken(error))?.to_bytes();
         serde_json::from_slice(&body).map_err(|error| self.strange(error))

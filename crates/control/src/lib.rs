@@ -6,18 +6,18 @@
 //! the few reads here serve restores to a local directory.
 
 pub mod address;
-//pub mod client;
+pub mod client;
 pub mod job;
 pub mod path;
 pub mod problem;
-//pub mod rest;
+pub mod rest;
 pub mod retention;
-//pub mod service;
+pub mod service;
 pub mod time;
 pub mod wire;
 
 pub use address::Address;
-//pub use client::{Client, ClientError};
+pub use client::{Client, ClientError};
 pub use path::PoolPath;
 pub use problem::{Kind, Problem};
-//pub use service::Service;
+pub use service::Service;

@@ -33,8 +33,8 @@ use tracing::Instrument;
 use crate::Service;
 use crate::problem::{Kind, Problem};
 use crate::service::Identity;
-pub use answer::Body;
 use answer::Answer;
+pub use answer::Body;
 use route::{Access, Call, Found, Routes};
 pub use token::Token;
 
@@ -105,7 +105,7 @@ impl Server {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
             let accepted = tokio::select! {
                 accepted = accept() => accepted,
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = told(&mut stop) => break,
             };
             match accepted {
                 Ok((stream, gate)) => {
@@ -144,7 +144,7 @@ impl Server {
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            _ = stop.wait_for(|stop| *stop) => {
+            () = told(&mut stop) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -175,7 +175,9 @@ impl Server {
         let (head, body) = request.into_parts();
         let caller = match gate {
             Gate::Peer(identity) => Some(identity.clone()),
-            Gate::Token(token) => token.matches(head.headers.get(AUTHORIZATION)).then(Identity::administrator),
+            Gate::Token(token) => {
+                token.matches(head.headers.get(AUTHORIZATION)).then(Identity::administrator)
+            }
         };
         let found = self.routes.find(&head.method, head.uri.path());
         let open = matches!(&found, Ok(found) if found.route.access == Access::Open);
@@ -204,7 +206,8 @@ impl Server {
         if wanted.as_bytes() == source.as_bytes() {
             return Ok(());
         }
-        let wanted = String::from_utf8_lossy(&route::percent_decode(wanted.as_bytes()).unwrap_or_default()).into_owned();
+        let wanted = String::from_utf8_lossy(&route::percent_decode(wanted.as_bytes()).unwrap_or_default())
+            .into_owned();
         Err(Problem::new(
             Kind::WrongPool,
             format!(
@@ -213,6 +216,11 @@ impl Server {
             ),
         ))
     }
+}
+
+/// Waits until `stop` becomes true or nobody can set it any more.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// The value of [`SOURCE_HEADER`] for a mount's source.
@@ -229,9 +237,10 @@ async fn read_body(body: Incoming) -> Result<Bytes, Problem> {
     let whole = Limited::new(body, BODY_BYTES_MAX).collect();
     match tokio::time::timeout(BODY_TIMEOUT, whole).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Problem::new(Kind::BodyTooLarge, format!("a request has at most {BODY_BYTES_MAX} bytes of body")))
-        }
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Problem::new(
+            Kind::BodyTooLarge,
+            format!("a request has at most {BODY_BYTES_MAX} bytes of body"),
+        )),
         Ok(Err(error)) => Err(Problem::new(Kind::BadRequest, format!("the body cannot be read: {error}"))),
         Err(_) => Err(Problem::new(Kind::BadRequest, "the body did not arrive in time")),
     }

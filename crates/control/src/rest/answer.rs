@@ -36,8 +36,9 @@ impl Answer {
 
     /// JSON with another status.
     pub(super) fn json_with(status: StatusCode, value: &impl Serialize) -> Result<Self, Problem> {
-        let body = serde_json::to_vec(value)
-            .map_err(|error| Problem::new(Kind::Internal, format!("an answer cannot be written as JSON: {error}")))?;
+        let body = serde_json::to_vec(value).map_err(|error| {
+            Problem::new(Kind::Internal, format!("an answer cannot be written as JSON: {error}"))
+        })?;
         Ok(Self { status, media_type: "application/json", body: Body::Whole(Some(body.into())) })
     }
 
@@ -79,8 +80,9 @@ impl Answer {
 
 /// One line of NDJSON.
 pub(super) fn line(value: &impl Serialize) -> Result<Bytes, Problem> {
-    let mut line = serde_json::to_vec(value)
-        .map_err(|error| Problem::new(Kind::Internal, format!("a line cannot be written as JSON: {error}")))?;
+    let mut line = serde_json::to_vec(value).map_err(|error| {
+        Problem::new(Kind::Internal, format!("a line cannot be written as JSON: {error}"))
+    })?;
     line.push(b'\n');
     Ok(line.into())
 }
@@ -95,7 +97,9 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Problem>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(pieces) => pieces.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data))),
+            Self::Stream(pieces) => {
+                pieces.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+            }
         }
     }
 

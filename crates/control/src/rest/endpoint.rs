@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
-use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::answer::{Answer, line};
 use super::route::{Access, Answers, Call, Holds, Route, Routes};
 use super::{metrics, openapi};
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 use crate::wire;
 
 /// Entries in one page of a directory, unless asked otherwise, and at most.
@@ -116,7 +115,7 @@ fn tree() -> Vec<Route> {
             "/api/v1/clone",
             "Clone a file or a directory with all below it",
             json!(wire::Cloned),
-            handler!(|call| Answer::json(&call.service.clone(&call.caller, call.read()?).await?)),
+            handler!(|call| Answer::json(&call.service.clone_tree(&call.caller, call.read()?).await?)),
         )
         .takes::<wire::CloneRequest>(),
         Route::new(

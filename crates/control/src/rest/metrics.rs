@@ -36,12 +36,18 @@ pub(super) async fn text(service: &Service) -> String {
     for (name, meaning, value) in gauges {
         write_one(&mut text, name, meaning, "gauge", value);
     }
-    let _ = writeln!(text, "# HELP offshoot_build_info Version of the program.\n# TYPE offshoot_build_info gauge");
+    let _ = writeln!(
+        text,
+        "# HELP offshoot_build_info Version of the program.\n# TYPE offshoot_build_info gauge"
+    );
     let _ = writeln!(text, "offshoot_build_info{{version=\"{}\"}} 1", status.server.version);
     text
 }
 
 fn write_one(text: &mut String, name: &str, meaning: &str, kind: &str, value: u64) {
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "# HELP offshoot_{name} {meaning}\n# TYPE offshoot_{name} {kind}\noffshoot_{name} {value}");
+    let _ = writeln!(
+        text,
+        "# HELP offshoot_{name} {meaning}\n# TYPE offshoot_{name} {kind}\noffshoot_{name} {value}"
+    );
 }

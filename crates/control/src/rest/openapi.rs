@@ -69,7 +69,8 @@ fn operation(route: &Route, problem: &Value, generator: &mut SchemaGenerator) ->
         Access::Open => operation["security"] = json!([]),
         Access::Known => {}
         Access::Administrator => {
-            operation["description"] = json!("Only for root, the server's own user and holders of the token.");
+            operation["description"] =
+                json!("Only for root, the server's own user and holders of the token.");
         }
     }
     operation
@@ -118,7 +119,12 @@ mod tests {
         let document = document(&routes);
         for route in &routes.0 {
             let method = route.method.as_str().to_ascii_lowercase();
-            assert!(document["paths"][route.path][method]["summary"].is_string(), "{} {}", route.method, route.path);
+            assert!(
+                document["paths"][route.path][method]["summary"].is_string(),
+                "{} {}",
+                route.method,
+                route.path
+            );
         }
         let mut found = Vec::new();
         references(&document, &mut found);

@@ -58,7 +58,8 @@ mod tests {
     async fn a_peer_is_known_by_its_user_and_groups() {
         let (one, _other) = UnixStream::pair().unwrap();
         let own = rustix::process::geteuid().as_raw();
-        let mut expected: Vec<u32> = rustix::process::getgroups().unwrap().iter().map(|gid| gid.as_raw()).collect();
+        let mut expected: Vec<u32> =
+            rustix::process::getgroups().unwrap().iter().map(|gid| gid.as_raw()).collect();
         let found = identity(&one, own).unwrap();
         let mut groups = found.groups.clone();
         groups.sort_unstable();

@@ -146,8 +146,15 @@ impl Route {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let Some(parameter) = self.parameters.iter().find(|parameter| parameter.name == name) else {
                 let known: Vec<_> = self.parameters.iter().map(|parameter| parameter.name).collect();
-                let known = if known.is_empty() { "it takes none".into() } else { format!("known: {}", known.join(", ")) };
-                return Err(refuse(format!("{name:?} is no parameter of {} {} ({known})", self.method, self.path)));
+                let known = if known.is_empty() {
+                    "it takes none".into()
+                } else {
+                    format!("known: {}", known.join(", "))
+                };
+                return Err(refuse(format!(
+                    "{name:?} is no parameter of {} {} ({known})",
+                    self.method, self.path
+                )));
             };
             if !parameter.repeated && given.iter().any(|(other, _)| *other == parameter.name) {
                 return Err(refuse(format!("the parameter {name:?} is given twice")));
@@ -181,7 +188,9 @@ impl Parameters {
     /// A path that may be absent.
     pub(super) fn path_if_given(&self, name: &str) -> Result<Option<PoolPath>, Problem> {
         self.bytes(name)
-            .map(|bytes| PoolPath::parse(bytes).map_err(|error| Problem::new(Kind::BadRequest, error.to_string())))
+            .map(|bytes| {
+                PoolPath::parse(bytes).map_err(|error| Problem::new(Kind::BadRequest, error.to_string()))
+            })
             .transpose()
     }
 
@@ -211,7 +220,12 @@ impl Parameters {
         if self.bytes(name).is_some() { self.flag(name) } else { Ok(default) }
     }
 
-    fn value<T>(&self, name: &str, wanted: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Problem> {
+    fn value<T>(
+        &self,
+        name: &str,
+        wanted: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
         let Some(bytes) = self.bytes(name) else { return Ok(None) };
         let value = std::str::from_utf8(bytes).ok().and_then(read);
         let refuse = || Problem::new(Kind::BadRequest, format!("the parameter {name:?} needs {wanted}"));
@@ -250,7 +264,10 @@ impl Routes {
         if known_path {
             Err(Problem::new(Kind::MethodNotAllowed, format!("{path} does not know the method {method}")))
         } else {
-            Err(Problem::new(Kind::NoSuchEndpoint, format!("there is nothing at {path}; see /api/openapi.json")))
+            Err(Problem::new(
+                Kind::NoSuchEndpoint,
+                format!("there is nothing at {path}; see /api/openapi.json"),
+            ))
         }
     }
 }
@@ -313,7 +330,8 @@ mod tests {
 
     #[test]
     fn parameters_are_read_and_strangers_refused() {
-        let given = route().read_parameters("path=/a%2Fb%FF&limit=7&deep=true").map_err(|p| p.detail).unwrap();
+        let given =
+            route().read_parameters("path=/a%2Fb%FF&limit=7&deep=true").map_err(|p| p.detail).unwrap();
         assert_eq!(given.path("path").unwrap().as_bytes(), b"/a/b\xff");
         assert_eq!((given.integer("limit"), given.flag("deep")), (Ok(Some(7)), Ok(true)));
         for (query, word) in [
