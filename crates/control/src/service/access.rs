@@ -44,7 +44,7 @@ impl Service {
         &self,
         caller: &Identity,
         path: &PoolPath,
-        wanted: u32,
+        wanted: offshoot_vfs::acl::Bits,
     ) -> Result<Known, Problem> {
         let mut at = Known::new(self.pool(), Ino::ROOT);
         let mut walked = PoolPath::root();
@@ -65,11 +65,11 @@ impl Service {
     ///
     /// # Errors
     /// `Permission`.
-    pub(super) async fn require(&self, caller: &Identity, ino: Ino, wanted: u32) -> Result<(), Problem> {
+    pub(super) async fn require(&self, caller: &Identity, ino: Ino, wanted: offshoot_vfs::acl::Bits) -> Result<(), Problem> {
         if caller.administrator {
             return Ok(());
         }
-        self.vfs.access(&caller.caller(), ino, wanted).await.map_err(Problem::from)
+        self.vfs.check_access(&caller.caller(), ino, wanted).await.map_err(Problem::from)
     }
 }
 
