@@ -128,6 +128,7 @@ fn of_racing_puts_exactly_one_wins() {
 fn opening_a_store_does_not_disturb_a_live_writer() {
     let place = Place::new();
     let store = place.open();
+    let mut results = Vec::new();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -136,10 +137,11 @@ fn opening_a_store_does_not_disturb_a_live_writer() {
             }
         });
         for n in 0..200 {
-            put(&store, &format!("segments/{n}"), &vec![n as u8; 50_000]).unwrap();
+            results.push(put(&store, &format!("segments/{n}"), &vec![n as u8; 50_000]));
         }
         done.store(true, Ordering::Relaxed);
     });
+    results.into_iter().collect::<Result<Vec<()>>>().unwrap();
     assert_eq!(block_on(store.list("segments/")).unwrap().len(), 200);
     assert_eq!(files(&place.root()).len(), 200);
 }
@@ -171,7 +173,7 @@ fn opening_spares_a_locked_temporary_file_and_removes_the_rest() {
 }
 
 #[test]
-fn a_put_that_loses_its_temporary_file_starts_again() {
+fn a_lost_temporary_file_is_noticed_and_a_foreign_one_passed_over() {
     let place = Place::new();
     let store = place.open();
     put(&store, "a", b"").unwrap();
@@ -239,6 +241,30 @@ fn a_deleted_object_is_gone_and_its_file_is_closed() {
     assert!(store.open_files.lock().files.is_empty());
     put(&store, "a", b"new").unwrap();
     assert_eq!(get(&store, "a").unwrap(), "new");
+}
+
+/// A read that opens a file just before it is deleted must not keep it open, where it would hold its space.
+#[test]
+fn a_read_that_races_a_deletion_leaves_no_file_open() {
+    let place = Place::new();
+    let store = place.open();
+    for round in 0..500 {
+        let name = format!("{round}");
+        put(&store, &name, b"bytes").unwrap();
+        let barrier = Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                barrier.wait();
+                match get(&store, &name) {
+                    Ok(bytes) => assert_eq!(bytes, "bytes"),
+                    Err(e) => assert_eq!(e.kind(), ErrorKind::NotFound),
+                }
+            });
+            barrier.wait();
+            block_on(store.delete(&name)).unwrap();
+        });
+        assert!(store.open_files.lock().files.is_empty(), "round {round}");
+    }
 }
 
 #[test]
