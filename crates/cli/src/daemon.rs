@@ -146,7 +146,8 @@ impl Daemon {
     /// Mounts the pool.
     pub(crate) fn mount(&self, mount_point: &Path) -> Outcome<MountBody> {
         use std::os::unix::ffi::OsStrExt;
-        let mount_point = std::path::absolute(mount_point).map_err(|error| Failure::new(error.to_string()))?;
+        let mount_point =
+            std::path::absolute(mount_point).map_err(|error| Failure::new(error.to_string()))?;
         let request = MountRequest {
             mount_point: mount_point.as_os_str().as_bytes().to_vec().into(),
             read_only: false,
@@ -169,7 +170,9 @@ impl Daemon {
                 }
                 if let Some(why) = self.vfs.pool().status().await.stopped {
                     return Err(Failure::in_use(format!("the pool accepts no changes any more: {why}"))
-                        .advise("everything that was synced is safe; find out why, then start the server again"));
+                        .advise(
+                            "everything that was synced is safe; find out why, then start the server again",
+                        ));
                 }
             }
         })
@@ -181,7 +184,9 @@ impl Daemon {
         self.runtime.spawn(async move {
             if tokio::signal::ctrl_c().await.is_ok() {
                 if !quiet {
-                    eprintln!("Stopped at once. Nothing that was synced is lost; the next start replays the log.");
+                    eprintln!(
+                        "Stopped at once. Nothing that was synced is lost; the next start replays the log."
+                    );
                 }
                 std::process::exit(Exit::Interrupted as i32);
             }
@@ -208,7 +213,9 @@ impl Daemon {
         let _ = std::fs::remove_file(&socket);
         drop((service, vfs));
         runtime.shutdown_timeout(STOP_TIMEOUT);
-        joined.map_err(|_| Failure::new("the background work of the pool broke off; the next start replays the log"))?;
+        joined.map_err(|_| {
+            Failure::new("the background work of the pool broke off; the next start replays the log")
+        })?;
         match closed {
             Ok(()) => Ok(()),
             // It had stopped before; that has been told.
@@ -225,10 +232,12 @@ impl Daemon {
         let unix_server = server.clone();
         self.servers.push(self.runtime.spawn(async move { unix_server.serve_unix(unix, stop).await }));
         for address in &settings.control.addresses {
-            let file = settings.control.token_file.as_ref().ok_or_else(|| {
-                Failure::usage("an address of the control API needs `control.token_file`")
-            })?;
-            let refused = |reason: String| Failure::usage(format!("the token file {}: {reason}", file.display()));
+            let file =
+                settings.control.token_file.as_ref().ok_or_else(|| {
+                    Failure::usage("an address of the control API needs `control.token_file`")
+                })?;
+            let refused =
+                |reason: String| Failure::usage(format!("the token file {}: {reason}", file.display()));
             let text = std::fs::read_to_string(file).map_err(|error| refused(error.to_string()))?;
             let token = Token::new(&text).map_err(refused)?;
             let tcp = self.runtime.block_on(TcpListener::bind(address)).map_err(|error| {
@@ -277,12 +286,15 @@ fn has_pool(directory: &Path) -> Outcome<bool> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(Failure::no_pool(format!("the pool's directory {shown} cannot be read: {error}"))),
+        Err(error) => {
+            return Err(Failure::no_pool(format!("the pool's directory {shown} cannot be read: {error}")));
+        }
     };
     let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
     let has = |name: &str| names.iter().any(|other| other == name);
     if has(OBJECTS) {
-        let empty = std::fs::read_dir(directory.join(OBJECTS)).is_ok_and(|mut entries| entries.next().is_none());
+        let empty =
+            std::fs::read_dir(directory.join(OBJECTS)).is_ok_and(|mut entries| entries.next().is_none());
         return Ok(!empty);
     }
     // A start that was broken off leaves these behind.
@@ -306,9 +318,8 @@ fn make_private(path: &Path) -> std::io::Result<()> {
 fn open(settings: &Settings, ground: &Ground, mode: OpenMode) -> Outcome<Pool> {
     let (storage, engine) = (ground.storage.clone(), settings.engine());
     let clock = Arc::new(SystemClock::default());
-    let opening = on_big_stack("open", move || {
-        futures::executor::block_on(Pool::open(storage, clock, engine, mode))
-    })?;
+    let opening =
+        on_big_stack("open", move || futures::executor::block_on(Pool::open(storage, clock, engine, mode)))?;
     let opened = opening.join().map_err(|_| Failure::new("opening the pool broke off"))?;
     let tried = format!("cannot open the pool at {}", settings.storage.place.url());
     let pool = opened.map_err(|error| {
@@ -319,7 +330,11 @@ fn open(settings: &Settings, ground: &Ground, mode: OpenMode) -> Outcome<Pool> {
     if ground.is_new && !owner.is_root() {
         // The root of a new pool is root's, and the user who made the pool could not write to it.
         let group = rustix::process::getegid();
-        let set = SetAttributes { uid: Some(owner.as_raw()), gid: Some(group.as_raw()), ..SetAttributes::default() };
+        let set = SetAttributes {
+            uid: Some(owner.as_raw()),
+            gid: Some(group.as_raw()),
+            ..SetAttributes::default()
+        };
         futures::executor::block_on(pool.set_attributes(Ino::ROOT, set))?;
     }
     Ok(pool)
@@ -339,7 +354,10 @@ async fn source(place: &Place, vfs: &Vfs) -> String {
 async fn listen_unix(socket: &Path) -> Outcome<UnixListener> {
     if let Some(parent) = socket.parent() {
         std::fs::create_dir_all(parent).map_err(|error| {
-            Failure::new(format!("the directory {} of the control socket cannot be made: {error}", parent.display()))
+            Failure::new(format!(
+                "the directory {} of the control socket cannot be made: {error}",
+                parent.display()
+            ))
         })?;
     }
     offshoot_control::address::listen(socket).await.map_err(|error| match error.kind() {

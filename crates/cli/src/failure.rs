@@ -86,15 +86,19 @@ impl From<Problem> for Failure {
             _ => Exit::Failed,
         };
         let advice = match problem.kind {
-            Kind::Engine(ErrorKind::NoSpace) => {
-                Some("remove what is not needed, or make room on the disk below the pool, and try again".into())
-            }
+            Kind::Engine(ErrorKind::NoSpace) => Some(
+                "remove what is not needed, or make room on the disk below the pool, and try again".into(),
+            ),
             Kind::Engine(ErrorKind::Fenced) => {
                 Some("another server has taken over this pool; stop one of the two".into())
             }
             Kind::Engine(ErrorKind::Corrupt) => Some("`offshoot scrub` names every file that is hit".into()),
-            Kind::Engine(ErrorKind::NewerFormat) => Some("use the newer version of offshoot that wrote it".into()),
-            Kind::Unauthorized => Some("name a file with the token by --token-file or OFFSHOOT_TOKEN_FILE".into()),
+            Kind::Engine(ErrorKind::NewerFormat) => {
+                Some("use the newer version of offshoot that wrote it".into())
+            }
+            Kind::Unauthorized => {
+                Some("name a file with the token by --token-file or OFFSHOOT_TOKEN_FILE".into())
+            }
             _ => None,
         };
         Self { exit, kind: problem.kind.name(), message: problem.detail, advice }

@@ -76,9 +76,11 @@ impl LocalCopy<'_> {
         drop(work);
         if self.sync {
             let directory = File::open(parent).map_err(|error| tried(error.to_string()))?;
-            rustix::fs::syncfs(&directory).map_err(|error| tried(format!("it cannot be made durable: {error}")))?;
+            rustix::fs::syncfs(&directory)
+                .map_err(|error| tried(format!("it cannot be made durable: {error}")))?;
         }
-        put_in_place(&unfinished.0, &absolute, destination_exists).map_err(|error| tried(error.to_string()))?;
+        put_in_place(&unfinished.0, &absolute, destination_exists)
+            .map_err(|error| tried(error.to_string()))?;
         if self.sync {
             let synced = File::open(parent).and_then(|directory| directory.sync_all());
             synced.map_err(|error| tried(format!("it cannot be made durable: {error}")))?;
@@ -148,7 +150,8 @@ impl<'a> Work<'a> {
             loop {
                 let page = self.client.entries(&from, after).await?;
                 for below in page.entries {
-                    let path = from.join(below.name.as_bytes()).map_err(|error| Failure::new(error.to_string()))?;
+                    let path =
+                        from.join(below.name.as_bytes()).map_err(|error| Failure::new(error.to_string()))?;
                     let to = to.join(OsStr::from_bytes(below.name.as_bytes()));
                     waiting.push((path, to, below));
                 }
@@ -167,7 +170,9 @@ impl<'a> Work<'a> {
         let failed = |error: io::Error| Failure::new(format!("cannot write {}: {error}", to.display()));
         if attributes.kind == FileKind::Directory {
             // Enterable by its owner until everything is in it.
-            std::fs::create_dir(to).and_then(|()| std::fs::set_permissions(to, Permissions::from_mode(0o700))).map_err(failed)?;
+            std::fs::create_dir(to)
+                .and_then(|()| std::fs::set_permissions(to, Permissions::from_mode(0o700)))
+                .map_err(failed)?;
             self.directories.push((from.clone(), to.to_owned(), attributes.clone()));
             self.copied.directories += 1;
             return Ok(());
@@ -218,13 +223,25 @@ impl<'a> Work<'a> {
         }
         let length = file.metadata().map_err(failed)?.len();
         if length != size {
-            return Err(Failure::new(format!("{from} has {size} bytes, but {length} arrived; it may have changed")));
+            return Err(Failure::new(format!(
+                "{from} has {size} bytes, but {length} arrived; it may have changed"
+            )));
         }
         Ok(())
     }
 
-    async fn range(&mut self, from: &PoolPath, file: &File, offset: u64, length: u64) -> Result<(), RangeError> {
-        let mut pieces = self.client.content(from, offset, length).await.map_err(|error| RangeError::Read(error.into()))?;
+    async fn range(
+        &mut self,
+        from: &PoolPath,
+        file: &File,
+        offset: u64,
+        length: u64,
+    ) -> Result<(), RangeError> {
+        let mut pieces = self
+            .client
+            .content(from, offset, length)
+            .await
+            .map_err(|error| RangeError::Read(error.into()))?;
         let mut position = offset;
         while let Some(piece) = pieces.next().await.map_err(|error| RangeError::Read(error.into()))? {
             file.write_all_at(&piece, position).map_err(RangeError::Write)?;
@@ -259,7 +276,10 @@ impl<'a> Work<'a> {
                 }
             }
         }
-        let times = Timestamps { last_access: timespec(attributes.atime), last_modification: timespec(attributes.mtime) };
+        let times = Timestamps {
+            last_access: timespec(attributes.atime),
+            last_modification: timespec(attributes.mtime),
+        };
         rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|error| failed("times", error.into()))
     }

@@ -49,8 +49,10 @@ impl InPool {
     pub(crate) fn read(argument: &OsStr) -> Outcome<Self> {
         let shown = text(argument.as_bytes());
         if argument.as_bytes().starts_with(LOCAL) {
-            return Err(Failure::usage(format!("{shown} is outside the pool, and this works inside the pool only"))
-                .advise("name a path in the pool, such as /data; what is outside gets in by `cp` to a mount"));
+            return Err(Failure::usage(format!(
+                "{shown} is outside the pool, and this works inside the pool only"
+            ))
+            .advise("name a path in the pool, such as /data; what is outside gets in by `cp` to a mount"));
         }
         if argument.is_empty() {
             return Err(Failure::usage("an empty path names nothing"));
@@ -89,7 +91,9 @@ impl InPool {
         Some(if takes_local {
             format!("{path} exists on this machine; to name that, write local:{path}")
         } else {
-            format!("{path} exists on this machine, outside the pool; `cp -a` to a mount of the pool brings it in")
+            format!(
+                "{path} exists on this machine, outside the pool; `cp -a` to a mount of the pool brings it in"
+            )
         })
     }
 }
@@ -107,7 +111,9 @@ pub(crate) fn common_source(paths: &[&InPool]) -> Outcome<Option<OsString>> {
                 other.display(),
                 source.display()
             ))
-            .advise("a clone shares data and cannot leave its pool; `cp -a` copies from one mount to the other"));
+            .advise(
+                "a clone shares data and cannot leave its pool; `cp -a` copies from one mount to the other",
+            ));
         }
         common = Some(source);
     }

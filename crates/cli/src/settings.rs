@@ -188,12 +188,21 @@ mod tests {
     fn the_template_shows_every_key_and_its_comments_are_valid_too() {
         for key in read::KNOWN {
             let (section, name) = key.rsplit_once('.').unwrap();
-            let start = TEMPLATE.find(&format!("[{section}]")).unwrap_or_else(|| panic!("no section of {key}"));
-            assert!(TEMPLATE[start..].contains(&format!("\n# {name} = ")) || TEMPLATE[start..].contains(&format!("\n{name} = ")), "{key}");
+            let start =
+                TEMPLATE.find(&format!("[{section}]")).unwrap_or_else(|| panic!("no section of {key}"));
+            assert!(
+                TEMPLATE[start..].contains(&format!("\n# {name} = "))
+                    || TEMPLATE[start..].contains(&format!("\n{name} = ")),
+                "{key}"
+            );
         }
         let uncommented: String = TEMPLATE
             .lines()
-            .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ") || rest.starts_with('[')).unwrap_or(line))
+            .map(|line| {
+                line.strip_prefix("# ")
+                    .filter(|rest| rest.contains(" = ") || rest.starts_with('['))
+                    .unwrap_or(line)
+            })
             .map(|line| format!("{line}\n"))
             .collect();
         let settings = parse(&uncommented).unwrap();
@@ -263,7 +272,9 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");
         }
-        let settings = parse("[storage]\ncompression = \"zstd-7\"\nflush_interval = \"250ms\"\ncapacity_gb = 1.5").unwrap();
+        let settings =
+            parse("[storage]\ncompression = \"zstd-7\"\nflush_interval = \"250ms\"\ncapacity_gb = 1.5")
+                .unwrap();
         assert_eq!(settings.storage.compression, Compression::Zstd(7));
         assert_eq!(settings.storage.flush_interval, Duration::from_millis(250));
         assert_eq!(settings.storage.capacity_bytes, Some(3 << 29));
@@ -271,7 +282,12 @@ mod tests {
 
     #[test]
     fn a_section_may_be_empty() {
-        assert_eq!(parse("[servers.fuse]
-[cache]"), Ok(Settings::default()));
+        assert_eq!(
+            parse(
+                "[servers.fuse]
+[cache]"
+            ),
+            Ok(Settings::default())
+        );
     }
 }

@@ -23,11 +23,11 @@ use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tracing::Instrument;
 
 use crate::Service;
@@ -35,7 +35,7 @@ use crate::problem::{Kind, Problem};
 use crate::service::Identity;
 use answer::Answer;
 pub use answer::Body;
-use route::{Access, Call, Found, Routes};
+use route::{Access, Call, Found, Handler, Routes};
 pub use token::Token;
 
 /// Largest body of a request.
@@ -68,6 +68,35 @@ enum Gate {
     Token(Arc<Token>),
 }
 
+/// Where connections come from.
+enum Listener {
+    /// With the user who runs the server.
+    Unix(UnixListener, u32),
+    Tcp(TcpListener, Arc<Token>),
+}
+
+/// A connection of any kind.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Gate)> {
+        match self {
+            Self::Unix(listener, owner) => {
+                let (stream, _) = listener.accept().await?;
+                let gate = Gate::Peer(peer::identity(&stream, *owner)?);
+                Ok((Box::new(stream), gate))
+            }
+            Self::Tcp(listener, token) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((Box::new(stream), Gate::Token(Arc::clone(token))))
+            }
+        }
+    }
+}
+
 impl Server {
     /// A server of `service`.
     pub fn new(service: Arc<Service>) -> Self {
@@ -76,35 +105,20 @@ impl Server {
 
     /// Answers on a Unix socket until `stop` becomes true.
     pub async fn serve_unix(&self, listener: UnixListener, stop: watch::Receiver<bool>) {
-        let accept = async || {
-            let (stream, _) = listener.accept().await?;
-            let gate = Gate::Peer(peer::identity(&stream, self.service.owner())?);
-            Ok((stream, gate))
-        };
-        self.serve(accept, stop).await;
+        self.serve(Listener::Unix(listener, self.service.owner()), stop).await;
     }
 
     /// Answers on TCP to requests that carry `token` until `stop` becomes true.
     pub async fn serve_tcp(&self, listener: TcpListener, token: Token, stop: watch::Receiver<bool>) {
-        let token = Arc::new(token);
-        let accept = async || {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            Ok((stream, Gate::Token(Arc::clone(&token))))
-        };
-        self.serve(accept, stop).await;
+        self.serve(Listener::Tcp(listener, Arc::new(token)), stop).await;
     }
 
-    async fn serve<S, A>(&self, accept: A, mut stop: watch::Receiver<bool>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        A: AsyncFn() -> io::Result<(S, Gate)>,
-    {
+    async fn serve(&self, listener: Listener, mut stop: watch::Receiver<bool>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
             let accepted = tokio::select! {
-                accepted = accept() => accepted,
+                accepted = listener.accept() => accepted,
                 () = told(&mut stop) => break,
             };
             match accepted {
@@ -128,10 +142,7 @@ impl Server {
         }
     }
 
-    async fn connection<S>(self, stream: S, gate: Gate, mut stop: watch::Receiver<bool>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn connection(self, stream: Box<dyn Stream>, gate: Gate, mut stop: watch::Receiver<bool>) {
         let service = service_fn(|request| {
             let (server, gate) = (self.clone(), gate.clone());
             async move { Ok::<_, std::convert::Infallible>(server.answer(request, &gate).await) }
@@ -197,7 +208,7 @@ impl Server {
             return Err(Problem::new(Kind::BadRequest, "this request takes no body"));
         }
         let call = Call { service: Arc::clone(&self.service), caller, parameters, body, id };
-        (route.handler)(call).await
+        run(route.handler, call, head.method == Method::GET).await
     }
 
     fn check_source(&self, headers: &HeaderMap) -> Result<(), Problem> {
@@ -231,6 +242,26 @@ pub fn source_header(source: &[u8]) -> String {
 /// Percent-encodes bytes for a query.
 pub fn query_value(bytes: &[u8]) -> String {
     route::percent_encode(bytes)
+}
+
+/// Runs a handler on a thread that may be blocked. If whoever asks goes away, a question is given up; a change is carried out to its end.
+async fn run(handler: Handler, call: Call, is_question: bool) -> Result<Answer, Problem> {
+    let (waiting, gone) = oneshot::channel::<()>();
+    let span = tracing::Span::current();
+    let running = tokio::task::spawn_blocking(move || {
+        let work = handler(call).instrument(span);
+        tokio::runtime::Handle::current().block_on(async move {
+            tokio::select! {
+                answer = work => answer,
+                _ = gone, if is_question => Err(Problem::new(Kind::Cancelled, "nobody waits for the answer any more")),
+            }
+        })
+    });
+    let answer = running.await;
+    drop(waiting);
+    answer.unwrap_or_else(|_| {
+        Err(Problem::new(Kind::Internal, "the request broke off; the server's log says more"))
+    })
 }
 
 async fn read_body(body: Incoming) -> Result<Bytes, Problem> {

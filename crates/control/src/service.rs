@@ -217,6 +217,11 @@ impl Service {
     }
 }
 
+/// Runs work that calls the engine, which may block the thread, on a thread of its own.
+fn spawn_local<F: Future<Output = ()>>(work: impl FnOnce() -> F + Send + 'static) {
+    tokio::task::spawn_blocking(move || tokio::runtime::Handle::current().block_on(work()));
+}
+
 impl From<offshoot_vfs::Error> for Problem {
     fn from(error: offshoot_vfs::Error) -> Self {
         let kind = match error.engine() {

@@ -41,11 +41,14 @@ fn verify(context: &Context, kind: JobKind, label: &str) -> Outcome {
         return Ok(());
     }
     let advice = match kind {
-        JobKind::Check => "`offshoot scrub` names every file that is hit; restore those from a copy elsewhere",
+        JobKind::Check => {
+            "`offshoot scrub` names every file that is hit; restore those from a copy elsewhere"
+        }
         _ => "what is named can no longer be read; restore it from a copy elsewhere, the rest is sound",
     };
     let found = counted(report.findings.len() as u64, "thing");
-    Err(Failure { kind: "corrupt", ..Failure::new(format!("the pool is damaged: {found} found")) }.advise(advice))
+    Err(Failure { kind: "corrupt", ..Failure::new(format!("the pool is damaged: {found} found")) }
+        .advise(advice))
 }
 
 fn describe(report: &CheckBody) -> String {

@@ -24,10 +24,22 @@ pub(crate) struct CloneCommand {
     #[arg(value_name = "DESTINATION", required_unless_present = "destination_option")]
     destination: Option<OsString>,
     /// What to clone
-    #[arg(long = "source", id = "source_option", value_name = "PATH", conflicts_with = "source", requires = "destination_option")]
+    #[arg(
+        long = "source",
+        id = "source_option",
+        value_name = "PATH",
+        conflicts_with = "source",
+        requires = "destination_option"
+    )]
     source_option: Option<OsString>,
     /// Where the clone is to be
-    #[arg(long = "destination", id = "destination_option", value_name = "PATH", conflicts_with = "destination", requires = "source_option")]
+    #[arg(
+        long = "destination",
+        id = "destination_option",
+        value_name = "PATH",
+        conflicts_with = "destination",
+        requires = "source_option"
+    )]
     destination_option: Option<OsString>,
     /// Make a clone that refuses every change
     #[arg(long)]
@@ -77,7 +89,9 @@ impl CloneCommand {
         let done = context.server.run(&paths, async |client| Ok(client.clone_tree(&request).await?));
         let made = done.map_err(|failure| advise(failure, &source, &destination, self.parents))?;
         let took = time::duration(started.elapsed());
-        context.output.value(&made, |made| format!("Cloned {} to {} in {took}\n", made.source, made.destination))
+        context
+            .output
+            .value(&made, |made| format!("Cloned {} to {} in {took}\n", made.source, made.destination))
     }
 }
 

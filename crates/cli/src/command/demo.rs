@@ -57,7 +57,12 @@ impl Demo {
         let files = (self.size / 2).clamp(8, 2_000);
         let mut times = Times::default();
 
-        tell(&format!("This writes {} in {} files to {}, loses them, and has them back.", size(self.size * 1_000_000), files, stage.place()));
+        tell(&format!(
+            "This writes {} in {} files to {}, loses them, and has them back.",
+            size(self.size * 1_000_000),
+            files,
+            stage.place()
+        ));
         self.pause(context, "write the files")?;
         let started = Instant::now();
         let before = stage.write(files, self.size * 1_000_000)?;
@@ -67,10 +72,14 @@ impl Demo {
         self.pause(context, &format!("take a snapshot (offshoot snapshot {directory})"))?;
         let client = stage.client()?;
         let started = Instant::now();
-        let request = SnapshotRequest { path: (&directory).into(), name: Some(stage.snapshot().into()), sync: true };
+        let request =
+            SnapshotRequest { path: (&directory).into(), name: Some(stage.snapshot().into()), sync: true };
         interruptible(async { Ok(client.snapshot(&request).await?) })?;
         times.snapshot = started.elapsed();
-        tell(&format!("2. Took a snapshot of all of it in {}. No data was copied.", time::duration(times.snapshot)));
+        tell(&format!(
+            "2. Took a snapshot of all of it in {}. No data was copied.",
+            time::duration(times.snapshot)
+        ));
 
         self.pause(context, &format!("lose everything (rm -r {directory})"))?;
         let started = Instant::now();
@@ -78,7 +87,13 @@ impl Demo {
         times.delete = started.elapsed();
         tell(&format!("3. Everything in {directory} is gone, after {}.", time::duration(times.delete)));
 
-        self.pause(context, &format!("restore it (offshoot restore --snapshot {} --destination {directory})", stage.snapshot()))?;
+        self.pause(
+            context,
+            &format!(
+                "restore it (offshoot restore --snapshot {} --destination {directory})",
+                stage.snapshot()
+            ),
+        )?;
         let client = stage.client()?;
         let started = Instant::now();
         let request = RestoreRequest {
@@ -91,18 +106,27 @@ impl Demo {
         };
         interruptible(async { Ok(client.restore(&request).await?) })?;
         times.restore = started.elapsed();
-        tell(&format!("4. Restored all of it in {}. It can be changed, and the snapshot stays as it is.", time::duration(times.restore)));
+        tell(&format!(
+            "4. Restored all of it in {}. It can be changed, and the snapshot stays as it is.",
+            time::duration(times.restore)
+        ));
 
         self.pause(context, "read every file and compare")?;
         let started = Instant::now();
         let after = stage.read(files)?;
         times.compare = started.elapsed();
         if before != after {
-            return Err(Failure::new("the restored files differ from what was written").advise("run `offshoot scrub`"));
+            return Err(Failure::new("the restored files differ from what was written")
+                .advise("run `offshoot scrub`"));
         }
-        tell(&format!("5. Read everything back in {}: every byte is the same.", time::duration(times.compare)));
+        tell(&format!(
+            "5. Read everything back in {}: every byte is the same.",
+            time::duration(times.compare)
+        ));
         let faster = times.write.as_secs_f64() / times.restore.as_secs_f64().max(1e-6);
-        tell(&format!("\nThe restore took 1/{faster:.0} of the time that writing took, and would take no longer for a thousand times as much."));
+        tell(&format!(
+            "\nThe restore took 1/{faster:.0} of the time that writing took, and would take no longer for a thousand times as much."
+        ));
         if context.output.json {
             return context.output.value(&self.numbers(&times, files), |_| String::new());
         }

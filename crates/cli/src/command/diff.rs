@@ -57,14 +57,19 @@ impl Diff {
                         } else if output.json {
                             let comma = if told > 1 { "," } else { "" };
                             let text = serde_json::to_string(&difference);
-                            output.data(&format!("{comma}\n{}", text.map_err(|e| Failure::new(e.to_string()))?))?;
+                            output.data(&format!(
+                                "{comma}\n{}",
+                                text.map_err(|e| Failure::new(e.to_string()))?
+                            ))?;
                         } else {
                             output.data(&line(&difference))?;
                         }
                     }
                     Some(DiffLine::End { .. }) => break,
                     Some(DiffLine::Problem(problem)) => return Err(Problem::from(problem).into()),
-                    None => return Err(Failure::new("the server broke off before all differences were told")),
+                    None => {
+                        return Err(Failure::new("the server broke off before all differences were told"));
+                    }
                 }
             }
             Ok(counts)
@@ -73,10 +78,12 @@ impl Diff {
             failure.or_advise(|| first.meant_locally(false).or_else(|| second.meant_locally(false)))
         })?;
         if output.json {
-            let counts = json!({ "added": counts.added, "removed": counts.removed, "modified": counts.modified });
+            let counts =
+                json!({ "added": counts.added, "removed": counts.removed, "modified": counts.modified });
             return output.data(&format!("\n],\"counts\":{counts}}}\n"));
         }
-        let summary = format!("{} added, {} removed, {} modified", counts.added, counts.removed, counts.modified);
+        let summary =
+            format!("{} added, {} removed, {} modified", counts.added, counts.removed, counts.modified);
         if self.count {
             output.data(&format!("{summary}\n"))
         } else {
@@ -106,7 +113,8 @@ fn line(difference: &DifferenceBody) -> String {
     if path.is_empty() {
         path = ".".into();
     }
-    let is_directory = |side: &Option<AttributesBody>| side.as_ref().is_some_and(|a| a.kind == FileKind::Directory);
+    let is_directory =
+        |side: &Option<AttributesBody>| side.as_ref().is_some_and(|a| a.kind == FileKind::Directory);
     if is_directory(&difference.after) || (difference.after.is_none() && is_directory(&difference.before)) {
         path.push('/');
     }

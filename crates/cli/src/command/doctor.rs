@@ -87,7 +87,8 @@ impl Doctor {
         if fit {
             return Ok(());
         }
-        Err(Failure::new("this machine lacks something that is needed").advise("do what the lines marked BAD say"))
+        Err(Failure::new("this machine lacks something that is needed")
+            .advise("do what the lines marked BAD say"))
     }
 }
 
@@ -140,13 +141,17 @@ fn kernel() -> Finding {
 
 fn helper(is_root: bool) -> Finding {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|directory| directory.join("fusermount3")).find(|file| file.is_file());
+    let found = std::env::split_paths(&path)
+        .map(|directory| directory.join("fusermount3"))
+        .find(|file| file.is_file());
     match (found, is_root) {
         (Some(file), _) => Finding::good("fusermount3", file.display().to_string()),
         (None, true) => Finding::good("fusermount3", "not installed; root does not need it"),
-        (None, false) => {
-            Finding::bad("fusermount3", "not installed", "users other than root mount with it: install the package fuse3")
-        }
+        (None, false) => Finding::bad(
+            "fusermount3",
+            "not installed",
+            "users other than root mount with it: install the package fuse3",
+        ),
     }
 }
 
@@ -184,7 +189,11 @@ fn dead_mounts() -> Vec<Finding> {
     let dead = mounts.into_iter().filter(mount::Mount::is_dead);
     dead.map(|dead| {
         let at = dead.mount_point.display();
-        Finding::warning("dead mount", at.to_string(), format!("its server is gone: `offshoot umount {at}` clears it away"))
+        Finding::warning(
+            "dead mount",
+            at.to_string(),
+            format!("its server is gone: `offshoot umount {at}` clears it away"),
+        )
     })
     .collect()
 }
@@ -197,7 +206,11 @@ fn existing(path: &Path) -> PathBuf {
 
 fn space(place: &Path) -> Finding {
     match rustix::fs::statvfs(place) {
-        Err(error) => Finding::bad("space", format!("{}: {error}", place.display()), "name another directory with --data"),
+        Err(error) => Finding::bad(
+            "space",
+            format!("{}: {error}", place.display()),
+            "name another directory with --data",
+        ),
         Ok(found) => {
             let (free, total) = (found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize);
             let words = format!("{} free of {} at {}", size(free), size(total), place.display());
@@ -221,7 +234,12 @@ fn syncs(place: &Path) -> Finding {
         Ok(mut times) => {
             times.sort_unstable();
             let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
-            let found = format!("{} median, {} worst, of {}", time::duration(median), time::duration(worst), times.len());
+            let found = format!(
+                "{} median, {} worst, of {}",
+                time::duration(median),
+                time::duration(worst),
+                times.len()
+            );
             if median > SYNC_SLOW {
                 Finding::warning("fsync", found, "syncs are slow here; a pool on an SSD answers faster")
             } else if median < SYNC_TOO_FAST {

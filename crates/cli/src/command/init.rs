@@ -37,8 +37,10 @@ impl Init {
         }
         let written = options.open(&self.file).and_then(|mut file| file.write_all(TEMPLATE.as_bytes()));
         written.map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => Failure::new(format!("cannot write {path}: it exists already"))
-                .advise("name another file, or replace it with --force"),
+            std::io::ErrorKind::AlreadyExists => {
+                Failure::new(format!("cannot write {path}: it exists already"))
+                    .advise("name another file, or replace it with --force")
+            }
             _ => Failure::new(format!("cannot write {path}: {error}")),
         })?;
         context.output.note(&format!("Wrote {path}. Edit it, then: offshoot run -c {path}"));

@@ -44,7 +44,11 @@ impl Ls {
         });
         let list = done.map_err(|failure: Failure| failure.or_advise(|| path.meant_locally(false)))?;
         context.output.value(&list, |list: &EntryList| {
-            if self.long { table(&list.entries) } else { list.entries.iter().map(|e| format!("{}\n", e.name)).collect() }
+            if self.long {
+                table(&list.entries)
+            } else {
+                list.entries.iter().map(|e| format!("{}\n", e.name)).collect()
+            }
         })
     }
 }
@@ -84,7 +88,8 @@ pub(super) fn mode(kind: FileKind, mode: u32) -> String {
         FileKind::CharDevice => 'c',
         FileKind::BlockDevice => 'b',
     });
-    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')] {
+    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')]
+    {
         let bits = mode >> shift;
         text.push(if bits & 4 != 0 { 'r' } else { '-' });
         text.push(if bits & 2 != 0 { 'w' } else { '-' });

@@ -33,7 +33,8 @@ impl Man {
     /// A page for a command and for each below it, the built-in `help` left out.
     fn write(&self, command: &clap::Command, name: &str, written: &mut u64) -> std::io::Result<()> {
         let mut page = Vec::new();
-        clap_mangen::Man::new(command.clone().name(name.to_owned())).render(&mut page)?;
+        // Since it was built, a command below another knows its full name.
+        clap_mangen::Man::new(command.clone()).render(&mut page)?;
         std::fs::write(self.directory.join(format!("{name}.1")), page)?;
         *written += 1;
         for below in command.get_subcommands().filter(|below| below.get_name() != "help") {

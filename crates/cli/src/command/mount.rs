@@ -25,7 +25,8 @@ pub(crate) struct MountCommand {
 
 impl MountCommand {
     pub(crate) fn run(self, context: &Context) -> Outcome {
-        let directory = std::path::absolute(&self.directory).map_err(|error| Failure::new(error.to_string()))?;
+        let directory =
+            std::path::absolute(&self.directory).map_err(|error| Failure::new(error.to_string()))?;
         let request = MountRequest {
             mount_point: directory.as_os_str().as_bytes().to_vec().into(),
             read_only: self.read_only,

@@ -60,7 +60,10 @@ impl Restore {
             return Ok((Some((&found.path).into()), Some(found)));
         }
         if bytes.starts_with(b"local:") {
-            return Err(Failure::usage(format!("{} is outside the pool, and a snapshot is inside", text(bytes))));
+            return Err(Failure::usage(format!(
+                "{} is outside the pool, and a snapshot is inside",
+                text(bytes)
+            )));
         }
         Ok((Some(bytes.to_vec().into()), None))
     }
@@ -91,7 +94,9 @@ impl Restore {
             })
         })?;
         let took = time::duration(started.elapsed());
-        context.output.value(&made, |made| format!("Restored {} from {} in {took}\n", made.destination, made.source))
+        context
+            .output
+            .value(&made, |made| format!("Restored {} from {} in {took}\n", made.destination, made.source))
     }
 
     fn copy_out(self, context: &Context, destination: &Path) -> Outcome {
@@ -129,17 +134,20 @@ impl Restore {
     ) -> Outcome<PoolPath> {
         let shown = text(name);
         let all = client.snapshots(None).await?.snapshots;
-        let snapshot = all.into_iter().find(|snapshot| snapshot.name.as_bytes() == name).ok_or_else(|| {
-            Failure::new(format!("cannot restore: there is no snapshot {shown:?}"))
-                .advise("`offshoot snapshot list` shows all")
-        })?;
+        let snapshot =
+            all.into_iter().find(|snapshot| snapshot.name.as_bytes() == name).ok_or_else(|| {
+                Failure::new(format!("cannot restore: there is no snapshot {shown:?}"))
+                    .advise("`offshoot snapshot list` shows all")
+            })?;
         let refuse = |error: offshoot_control::path::PathError| Failure::usage(error.to_string());
         let root = snapshot.path.to_pool_path().map_err(refuse)?;
         let Some(source) = source else { return Ok(root) };
         if !source.as_bytes().starts_with(b"/") {
             let found = root.join(source.as_bytes()).map_err(refuse)?;
             let inside = found.below(&root).is_some();
-            return inside.then_some(found).ok_or_else(|| Failure::usage(format!("{source} leaves the snapshot")));
+            return inside
+                .then_some(found)
+                .ok_or_else(|| Failure::usage(format!("{source} leaves the snapshot")));
         }
         let source = source.to_pool_path().map_err(refuse)?;
         if source.below(&root).is_some() {
@@ -150,8 +158,12 @@ impl Restore {
             Some(below) => root.join(below).map_err(refuse),
             None => {
                 let of = origin.map_or_else(|| "an unknown path".to_owned(), |origin| origin.to_string());
-                Err(Failure::new(format!("{source} is not in the snapshot {shown:?}, which was taken of {of}"))
-                    .advise(format!("give a path below {of}, or one relative to the snapshot, without a leading /")))
+                Err(Failure::new(format!(
+                    "{source} is not in the snapshot {shown:?}, which was taken of {of}"
+                ))
+                .advise(format!(
+                    "give a path below {of}, or one relative to the snapshot, without a leading /"
+                )))
             }
         }
     }

@@ -65,7 +65,10 @@ impl Rm {
         }
         let info = client.info(&path.path, false).await?;
         if info.attributes.kind == FileKind::Directory && !self.recursive && info.attributes.size_bytes > 0 {
-            return Err(Failure { kind: "not_empty", ..Failure::new(format!("cannot remove {}: it is a directory with entries", path.path)) });
+            return Err(Failure {
+                kind: "not_empty",
+                ..Failure::new(format!("cannot remove {}: it is a directory with entries", path.path))
+            });
         }
         let holds = contents(info.files, info.directories);
         Ok(format!("Would remove {} ({holds}, {})\n", path.path, size(info.logical_bytes)))

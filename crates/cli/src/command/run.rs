@@ -29,12 +29,16 @@ impl Run {
         let daemon = Daemon::start(&settings, mode)?;
         let output = &context.output;
         if daemon.created() {
-            output.note(&format!("Made a new pool at {}. It is not encrypted.", settings.storage.place.url()));
+            output
+                .note(&format!("Made a new pool at {}. It is not encrypted.", settings.storage.place.url()));
         }
         if let Some(mount_point) = &settings.fuse.mount_point {
             match daemon.mount(mount_point) {
                 Ok(made) if made.cleared_dead => {
-                    output.note(&format!("The server before this one had died; its mount at {} was cleared.", made.mount_point));
+                    output.note(&format!(
+                        "The server before this one had died; its mount at {} was cleared.",
+                        made.mount_point
+                    ));
                 }
                 Ok(_) => {}
                 Err(failure) => {

@@ -110,7 +110,10 @@ fn take(context: &Context, path: &OsStr, name: Option<OsString>, sync: bool) -> 
         let missing = failure.is(Kind::Engine(ErrorKind::NotFound));
         failure.or_advise(|| {
             if exists {
-                Some("give the snapshot another name, or delete the old one with `offshoot snapshot delete`".into())
+                Some(
+                    "give the snapshot another name, or delete the old one with `offshoot snapshot delete`"
+                        .into(),
+                )
             } else if missing {
                 path.meant_locally(false)
             } else {
@@ -164,14 +167,17 @@ fn delete(context: &Context, names: Vec<OsString>, dry_run: bool) -> Outcome {
             let found = all.iter().find(|snapshot| snapshot.name.as_bytes() == name);
             let shown = offshoot_control::path::text(name);
             let found = found.ok_or_else(|| {
-                Failure::new(format!("there is no snapshot {shown:?}")).advise("`offshoot snapshot list` shows all")
+                Failure::new(format!("there is no snapshot {shown:?}"))
+                    .advise("`offshoot snapshot list` shows all")
             })?;
             paths.push(found.path.clone());
         }
         Ok(offshoot_control::wire::Removed { paths })
     })?;
     let verb = if dry_run { "Would delete" } else { "Deleted" };
-    context.output.value(&removed, |removed| removed.paths.iter().map(|path| format!("{verb} {path}\n")).collect())
+    context
+        .output
+        .value(&removed, |removed| removed.paths.iter().map(|path| format!("{verb} {path}\n")).collect())
 }
 
 /// `/snapshots/NAME` means the same as `NAME`.

@@ -42,7 +42,11 @@ impl Top {
                 } else {
                     let clear = if live { "\x1b[H\x1b[2J" } else { "" };
                     let rates = before.as_ref().map(|(then, old)| rates(old, &status, now - *then));
-                    output.data(&format!("{clear}{}\n{}", status::describe(&status), rates.unwrap_or_default()))?;
+                    output.data(&format!(
+                        "{clear}{}\n{}",
+                        status::describe(&status),
+                        rates.unwrap_or_default()
+                    ))?;
                 }
                 before = Some((now, status));
                 looks += 1;

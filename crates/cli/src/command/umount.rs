@@ -48,7 +48,9 @@ impl Umount {
         let done = context.server.run(&paths, async |client| Ok(client.unmount(bytes, self.lazy).await?));
         done.map_err(|failure| {
             let busy = failure.is(Kind::Busy);
-            failure.or_advise(|| busy.then(|| "end what uses it, or give --lazy to take it away all the same".into()))
+            failure.or_advise(|| {
+                busy.then(|| "end what uses it, or give --lazy to take it away all the same".into())
+            })
         })?;
         context.output.value(&answer, |_| format!("Unmounted {shown}\n"))
     }

@@ -169,7 +169,8 @@ fn dotted(path: &Path) -> String {
 pub(super) fn program() -> String {
     let Ok(own) = std::env::current_exe() else { return "offshoot".into() };
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|directory| directory.join("offshoot")).find(|file| file.is_file());
+    let found =
+        std::env::split_paths(&path).map(|directory| directory.join("offshoot")).find(|file| file.is_file());
     let same = |file: PathBuf| std::fs::canonicalize(file).is_ok_and(|file| file == own);
     if found.is_some_and(same) {
         return "offshoot".into();

@@ -22,10 +22,19 @@ impl PoolLock {
     pub(super) fn take(directory: &Path, name: &str) -> Outcome<Self> {
         let path = directory.join(name);
         let failed = |error: std::io::Error| {
-            Failure::new(format!("the pool in {} cannot be locked: {}: {error}", directory.display(), path.display()))
+            Failure::new(format!(
+                "the pool in {} cannot be locked: {}: {error}",
+                directory.display(),
+                path.display()
+            ))
         };
-        let mut file =
-            File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(held(directory, &mut file)),

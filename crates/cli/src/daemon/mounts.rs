@@ -70,7 +70,9 @@ impl FuseMounts {
             let users = users(&place).unwrap_or_else(|| "it is in use".into());
             match held.session.unmount(true) {
                 Ok(()) => words.push(format!("{} was unmounted although {users}", place.display())),
-                Err(error) => words.push(format!("{} cannot be unmounted: {}", place.display(), with_causes(&error))),
+                Err(error) => {
+                    words.push(format!("{} cannot be unmounted: {}", place.display(), with_causes(&error)))
+                }
             }
         }
         words
@@ -106,7 +108,10 @@ impl Mounter for FuseMounts {
         let (vfs, runtime) = (self.vfs.clone(), self.runtime.clone());
         // Mounting asks the kernel and may run a helper.
         let mounting = tokio::task::spawn_blocking(move || FuseSession::mount(vfs, runtime, options));
-        let session = mounting.await.map_err(|error| Problem::new(Kind::Internal, error.to_string()))?.map_err(Refused)?;
+        let session = mounting
+            .await
+            .map_err(|error| Problem::new(Kind::Internal, error.to_string()))?
+            .map_err(Refused)?;
         let cleared_dead = session.replaced_dead_mount();
         let held = Arc::new(Held { session, read_only: request.read_only, cleared_dead });
         let body = held.describe();
@@ -153,9 +158,10 @@ struct Refused(MountError);
 impl From<Refused> for Problem {
     fn from(Refused(error): Refused) -> Self {
         let kind = match &error {
-            MountError::NoDevice | MountError::DeviceDenied(_) | MountError::NoHelper(_) | MountError::AllowOther => {
-                Kind::Unsupported
-            }
+            MountError::NoDevice
+            | MountError::DeviceDenied(_)
+            | MountError::NoHelper(_)
+            | MountError::AllowOther => Kind::Unsupported,
             MountError::Missing(_) => Kind::Engine(ErrorKind::NotFound),
             MountError::NotDirectory(_) => Kind::Engine(ErrorKind::NotDirectory),
             MountError::NotEmpty(_) => Kind::Engine(ErrorKind::NotEmpty),

@@ -38,7 +38,8 @@ impl Table {
 
     /// The text, one line a row.
     pub(crate) fn text(&self) -> String {
-        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let width =
+            |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.sides.len()).map(width).collect();
         let mut text = String::new();
         for row in &self.rows {

@@ -27,12 +27,18 @@ pub(super) const KNOWN: [&str; 13] = [
 
 /// Keys and sections that are known but not to be had in this version, with the reason.
 const NOT_YET: [(&str, &str); 10] = [
-    ("storage.encryption_password", "encryption is not available in this version; without this key the pool is not encrypted"),
+    (
+        "storage.encryption_password",
+        "encryption is not available in this version; without this key the pool is not encrypted",
+    ),
     (
         "storage.encryption_password_file",
         "encryption is not available in this version; without this key the pool is not encrypted",
     ),
-    ("cache.dir", "`cache.dir` is for pools in object stores, which are not available in this version; a local pool needs no disk cache"),
+    (
+        "cache.dir",
+        "`cache.dir` is for pools in object stores, which are not available in this version; a local pool needs no disk cache",
+    ),
     (
         "cache.disk_size_gb",
         "`cache.disk_size_gb` is for pools in object stores, which are not available in this version; a local pool needs no disk cache",
@@ -51,7 +57,10 @@ const MEMORY_BYTES_MIN: u64 = 64 << 20;
 type Refusal = String;
 
 /// Reads all settings.
-pub(super) fn settings(table: Table, environment: &dyn Fn(&str) -> Option<String>) -> Result<Settings, Refusal> {
+pub(super) fn settings(
+    table: Table,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Settings, Refusal> {
     let mut values = Values(Vec::new());
     flatten("", table, &mut values.0)?;
     for (key, value) in &mut values.0 {
@@ -77,9 +86,11 @@ fn storage(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> 
         match durability.as_str() {
             "local" => {}
             "store" => {
-                return Err("`storage.durability = \"store\"` is not available in this version; \"local\" makes \
+                return Err(
+                    "`storage.durability = \"store\"` is not available in this version; \"local\" makes \
                             every sync durable on the local disk"
-                    .into());
+                        .into(),
+                );
             }
             other => return Err(format!("`storage.durability` is \"local\" or \"store\", not {other:?}")),
         }
@@ -88,8 +99,9 @@ fn storage(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> 
         storage.compression = compression(&name)?;
     }
     if let Some(text) = values.text("storage.flush_interval")? {
-        storage.flush_interval = duration(&text)
-            .ok_or_else(|| format!("`storage.flush_interval` is a time such as \"1s\" or \"250ms\", not {text:?}"))?;
+        storage.flush_interval = duration(&text).ok_or_else(|| {
+            format!("`storage.flush_interval` is a time such as \"1s\" or \"250ms\", not {text:?}")
+        })?;
     }
     storage.capacity_bytes = values.gigabytes("storage.capacity_gb")?;
     if let Some(bytes) = values.gigabytes("cache.memory_size_gb")? {
@@ -140,7 +152,9 @@ fn fuse(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> {
         settings.access_time = match text.as_str() {
             "relatime" => AccessTime::Relatime,
             "none" => AccessTime::None,
-            other => return Err(format!("`servers.fuse.access_time` is \"relatime\" or \"none\", not {other:?}")),
+            other => {
+                return Err(format!("`servers.fuse.access_time` is \"relatime\" or \"none\", not {other:?}"));
+            }
         };
     }
     Ok(())
@@ -246,8 +260,9 @@ fn expand_text(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Resu
             rest = tail;
         } else if let Some(tail) = after.strip_prefix('{') {
             let (name, tail) = tail.split_once('}').ok_or("a `${` is never closed")?;
-            let value = environment(name)
-                .ok_or_else(|| format!("the environment variable {name} is not set (a dollar itself is written $$)"))?;
+            let value = environment(name).ok_or_else(|| {
+                format!("the environment variable {name} is not set (a dollar itself is written $$)")
+            })?;
             result.push_str(&value);
             rest = tail;
         } else {
@@ -265,11 +280,15 @@ fn place(url: &str) -> Result<Place, Refusal> {
         return Ok(Place::Memory);
     }
     let Some((scheme, rest)) = url.split_once("://") else {
-        return Err(format!("`storage.url` is a url such as \"file:///var/lib/offshoot\" or \"memory:\", not {url:?}"));
+        return Err(format!(
+            "`storage.url` is a url such as \"file:///var/lib/offshoot\" or \"memory:\", not {url:?}"
+        ));
     };
     match scheme {
         "file" if rest.starts_with('/') => Ok(Place::Directory(PathBuf::from(rest))),
-        "file" => Err(format!("`storage.url`: a file:// url has an absolute path, as in \"file:///srv/pool\", not {url:?}")),
+        "file" => Err(format!(
+            "`storage.url`: a file:// url has an absolute path, as in \"file:///srv/pool\", not {url:?}"
+        )),
         "s3" | "gs" | "az" => Err(format!(
             "`storage.url`: pools in object stores ({scheme}://) are not available in this version; use file:// or memory:"
         )),

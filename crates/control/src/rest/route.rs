@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 use hyper::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
@@ -67,8 +67,8 @@ pub(super) struct Call {
     pub(super) id: u64,
 }
 
-/// Does the work of an endpoint.
-pub(super) type Handler = fn(Call) -> BoxFuture<'static, Result<Answer, Problem>>;
+/// Does the work of an endpoint. The engine may block the thread, so this runs on one that may be blocked, and stays there.
+pub(super) type Handler = fn(Call) -> LocalBoxFuture<'static, Result<Answer, Problem>>;
 
 /// An endpoint.
 pub(super) struct Route {

@@ -1,13 +1,14 @@
 //! From a path to an inode, with the permissions of whoever asks.
 
-use offshoot_engine::{ErrorKind, Ino, Pool};
-use offshoot_vfs::permission::EXECUTE;
+use offshoot_engine::{Ino, Pool};
+use offshoot_vfs::Reference;
+use offshoot_vfs::acl::Bits;
 
 use super::{Identity, Service};
 use crate::path::PoolPath;
 use crate::problem::{Kind, Problem};
 
-/// An inode that stays known to the pool until this is dropped.
+/// An entry of a page of a directory that stays known to the pool until this is dropped.
 pub(super) struct Known {
     pool: Pool,
     ino: Ino,
@@ -27,45 +28,35 @@ impl Known {
 
 impl Drop for Known {
     fn drop(&mut self) {
-        // The root is always known and counts nothing.
-        if self.ino != Ino::ROOT {
-            self.pool.forget(self.ino, 1);
-        }
+        self.pool.forget(self.ino, 1);
     }
 }
 
 impl Service {
-    /// Finds a path. The caller needs to be able to search every directory on the way, and `wanted` at the end. Symbolic links
-    /// are not followed.
+    /// Finds a path. The caller needs to be able to search every directory on the way, and the bits `wanted` at the end. Symbolic
+    /// links are not followed.
     ///
     /// # Errors
-    /// `NotFound`, `NotDirectory`, `Permission`; the message names the part of the path that is at fault.
+    /// `NotFound`, `NotDirectory`, `Permission`.
     pub(super) async fn resolve(
         &self,
         caller: &Identity,
         path: &PoolPath,
-        wanted: offshoot_vfs::acl::Bits,
-    ) -> Result<Known, Problem> {
-        let mut at = Known::new(self.pool(), Ino::ROOT);
-        let mut walked = PoolPath::root();
-        for name in path.components() {
-            self.require(caller, at.ino(), EXECUTE).await.map_err(|problem| name_it(problem, &walked))?;
-            let found = self.pool().lookup(at.ino(), name).await;
-            walked = walked.join(name).map_err(|error| Problem::new(Kind::BadRequest, error.to_string()))?;
-            let found = found.map_err(|error| name_it(error.into(), &walked))?;
-            at = Known::new(self.pool(), found.ino);
-        }
+        wanted: Bits,
+    ) -> Result<Reference, Problem> {
+        let found = self.vfs.resolve_for(&caller.caller(), path.as_bytes()).await;
+        let found = found.map_err(|error| name_it(error.into(), path))?;
         if wanted != 0 {
-            self.require(caller, at.ino(), wanted).await.map_err(|problem| name_it(problem, &walked))?;
+            self.require(caller, found.ino(), wanted).await.map_err(|problem| name_it(problem, path))?;
         }
-        Ok(at)
+        Ok(found)
     }
 
     /// Succeeds if the caller has all of the permission bits `wanted` on an inode.
     ///
     /// # Errors
     /// `Permission`.
-    pub(super) async fn require(&self, caller: &Identity, ino: Ino, wanted: offshoot_vfs::acl::Bits) -> Result<(), Problem> {
+    pub(super) async fn require(&self, caller: &Identity, ino: Ino, wanted: Bits) -> Result<(), Problem> {
         if caller.administrator {
             return Ok(());
         }
@@ -73,16 +64,10 @@ impl Service {
     }
 }
 
-/// Puts the path into the message.
+/// Puts the path into a message that does not name it.
 fn name_it(problem: Problem, path: &PoolPath) -> Problem {
-    let detail = match problem.kind {
-        Kind::Engine(ErrorKind::NotFound) => format!("{path} does not exist"),
-        Kind::Engine(ErrorKind::NotDirectory) => match path.split() {
-            Some((parent, _)) => format!("{parent} is no directory"),
-            None => problem.detail,
-        },
-        Kind::Permission => format!("permission denied at {path}"),
-        _ => format!("{path}: {}", problem.detail),
-    };
-    Problem { detail, ..problem }
+    match problem.kind {
+        Kind::Permission => Problem { detail: format!("permission denied at {path}"), ..problem },
+        _ => problem,
+    }
 }

@@ -7,7 +7,7 @@ use offshoot_engine::report::{Change, Difference};
 use offshoot_vfs::permission::{EXECUTE, READ};
 use tokio::sync::mpsc;
 
-use super::{Identity, Service};
+use super::{Identity, Service, spawn_local};
 use crate::job::NewJob;
 use crate::path::PoolPath;
 use crate::problem::{Kind, Problem};
@@ -70,7 +70,7 @@ impl Service {
             second: second.clone(),
             last: None,
         };
-        tokio::spawn(async move {
+        spawn_local(move || async move {
             let Some(differences) = sieve.pass_on(found, &lines).await else { return };
             let job = handle.ended().await;
             let end = match job.problem {

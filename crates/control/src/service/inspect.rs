@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use offshoot_engine::{Ino, Kind as FileKind, SeekTarget};
+use offshoot_vfs::Reference;
 use offshoot_vfs::permission::{EXECUTE, READ};
 use tokio::sync::mpsc;
 
 use super::access::Known;
-use super::{Identity, Service};
+use super::{Identity, Service, spawn_local};
 use crate::path::PoolPath;
 use crate::problem::{Kind, Problem};
 use crate::wire::{self, JobKind, JobResult};
@@ -185,7 +186,7 @@ impl Service {
         pool.hold(ino)?;
         let (sender, receiver) = mpsc::channel(2);
         let path = path.clone();
-        tokio::spawn(async move {
+        spawn_local(move || async move {
             let _found = found;
             let end = offset.saturating_add(length);
             let mut position = offset;
@@ -213,7 +214,7 @@ impl Service {
     }
 
     /// A regular file that the caller may read.
-    async fn file(&self, caller: &Identity, path: &PoolPath) -> Result<Known, Problem> {
+    async fn file(&self, caller: &Identity, path: &PoolPath) -> Result<Reference, Problem> {
         let tried = format!("read {path}");
         let found = self.resolve(caller, path, READ).await.map_err(|problem| problem.while_trying(&tried))?;
         let kind = self.pool().attributes(found.ino()).await?.kind;

@@ -46,7 +46,9 @@ impl Stage {
             return Ok(Self { server: context.server.clone(), mount_point, root, name, own: None });
         }
         if let Some(why) = impossible() {
-            return Err(Failure::new(format!("the demo needs a mount, and this machine cannot mount: {why}")));
+            return Err(Failure::new(format!(
+                "the demo needs a mount, and this machine cannot mount: {why}"
+            )));
         }
         let directory = std::env::temp_dir().join(&name);
         let failed = |error: std::io::Error| {
@@ -54,7 +56,10 @@ impl Stage {
         };
         let mount_point = directory.join("mount");
         std::fs::create_dir(&directory).and_then(|()| std::fs::create_dir(&mount_point)).map_err(failed)?;
-        context.output.note(&format!("No server with a mount was found; a temporary one plays in {}.", directory.display()));
+        context.output.note(&format!(
+            "No server with a mount was found; a temporary one plays in {}.",
+            directory.display()
+        ));
         let started = Daemon::start(&Settings::embedded(&directory.join("data")), OpenMode::Create);
         let daemon = match started {
             Ok(daemon) => daemon,
@@ -63,8 +68,10 @@ impl Stage {
                 return Err(failure);
             }
         };
-        let server =
-            ServerOptions { server: Some(format!("unix:{}", daemon.socket().display())), ..ServerOptions::default() };
+        let server = ServerOptions {
+            server: Some(format!("unix:{}", daemon.socket().display())),
+            ..ServerOptions::default()
+        };
         let made = daemon.mount(&mount_point);
         let stage =
             Self { server, mount_point, root: PoolPath::root(), name, own: Some(Own { daemon, directory }) };
@@ -107,7 +114,8 @@ impl Stage {
 
     /// Writes files with `bytes` in all and returns a hash of them.
     pub(super) fn write(&self, files: u64, bytes: u64) -> Outcome<u64> {
-        let failed = |error: std::io::Error| Failure::new(format!("cannot write below {}: {error}", self.place()));
+        let failed =
+            |error: std::io::Error| Failure::new(format!("cannot write below {}: {error}", self.place()));
         let mut hash = std::hash::DefaultHasher::new();
         let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
         for index in 0..files {
@@ -127,7 +135,8 @@ impl Stage {
 
     /// Reads the files again and returns the hash of them.
     pub(super) fn read(&self, files: u64) -> Outcome<u64> {
-        let failed = |error: std::io::Error| Failure::new(format!("cannot read below {}: {error}", self.place()));
+        let failed =
+            |error: std::io::Error| Failure::new(format!("cannot read below {}: {error}", self.place()));
         let mut hash = std::hash::DefaultHasher::new();
         let mut piece = vec![0; PIECE_BYTES];
         for index in 0..files {
