@@ -132,14 +132,11 @@ pub fn mount_at(path: &Path) -> Result<Option<Mount>, MountError> {
 pub fn locate(path: &Path) -> Result<Option<Located>, MountError> {
     let table = mounts()?;
     let path = absolute(path);
-    match resolve(&path) {
-        Ok(resolved) => Ok(locate_in(&table, &resolved)),
-        Err(error) if is_disconnected(&error) => {
-            let dead = locate_in(&table, &normal(&path)).map_or(path, |located| located.mount.mount_point);
-            Err(MountError::Dead(dead))
-        }
-        // Whatever cannot be walked is not below a mount that works; the words of the path decide.
-        Err(_) => Ok(locate_in(&table, &normal(&path))),
+    // Where a path cannot be walked, its words decide.
+    let resolved = resolve(&path).unwrap_or_else(|_| normal(&path));
+    match locate_in(&table, &resolved) {
+        Some(located) if located.mount.is_dead() => Err(MountError::Dead(located.mount.mount_point)),
+        located => Ok(located),
     }
 }
 
