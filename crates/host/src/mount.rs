@@ -142,7 +142,8 @@ pub fn locate(path: &Path) -> Result<Option<Located>, MountError> {
 
 /// True if something is mounted at `path` whose server is gone.
 pub fn is_dead(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_err_and(|error| is_disconnected(&error))
+    // Attributes may come from the kernel's cache long after the server has died; the space is always asked for.
+    rustix::fs::statvfs(path).is_err_and(|error| matches!(error, Errno::NOTCONN | Errno::CONNABORTED))
 }
 
 /// Takes away a mount whose server is gone. Programs that still have files open there keep getting errors.
@@ -237,13 +238,6 @@ fn locate_in(table: &[Mount], path: &Path) -> Option<Located> {
         pool_path.push(below);
     }
     Some(Located { mount: mount.clone(), pool_path: pool_path.into_os_string().into_vec() })
-}
-
-fn is_disconnected(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error().map(Errno::from_raw_os_error),
-        Some(Errno::NOTCONN | Errno::CONNABORTED | Errno::HOSTDOWN)
-    )
 }
 
 /// The fields of `proc_pid_mountinfo(5)`; lines that do not fit are left out.

@@ -41,9 +41,9 @@ fn exchange(mut stream: impl Read + Write, method: &str, target: &str, headers: 
     let request = format!(
         "{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
     );
-    stream.write_all(request.as_bytes()).unwrap();
     let mut bytes = Vec::new();
-    // A server that refuses a body early may cut the connection after its answer.
+    // A server that refuses a body early reads no more of it, and cuts the connection after its answer.
+    let _ = stream.write_all(request.as_bytes());
     let _ = stream.read_to_end(&mut bytes);
     let text = String::from_utf8(bytes).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
@@ -243,7 +243,12 @@ fn on_the_socket_the_user_decides() {
     };
     nobody(&["status"]).done();
     nobody(&["ls", "/public"]).done();
-    nobody(&["clone", "/public/file", "/theirs/copy"]).done();
+    std::fs::write(pool.join("theirs/file"), "x").unwrap();
+    chown(pool.join("theirs/file"), Some(NOBODY), Some(NOBODY)).unwrap();
+    nobody(&["clone", "/theirs/file", "/theirs/copy"]).done();
+    assert_eq!(server.read("theirs/copy"), "x");
+    nobody(&["clone", "/public/file", "/theirs/not"]).failed(1, &["only its owner"]);
+    nobody(&["clone", "/theirs/file", "/public/not"]).failed(1, &["cannot clone"]);
     nobody(&["rm", "/theirs/copy"]).done();
     nobody(&["ls", "/secret"]).failed(1, &["cannot list /secret"]);
     nobody(&["info", "/secret/file"]).failed(1, &["permission denied"]);
