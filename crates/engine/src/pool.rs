@@ -15,7 +15,7 @@ pub(crate) use inner::{Inner, Parts};
 
 use crate::log::LogStore;
 use crate::metrics::Metrics;
-use crate::namespace::{AttributeChange, Operation, Outcome, WriteData, check_name, check_xattr_size};
+use crate::namespace::{AttributeChange, Operation, Outcome, check_name, check_xattr_size};
 use crate::object::ObjectStore;
 use crate::record::Name;
 use crate::report::{CheckReport, Difference, GcReport, Info, Status, Usage};

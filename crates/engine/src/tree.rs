@@ -9,9 +9,9 @@ mod edit;
 mod node;
 mod scan;
 
-pub(crate) use edit::{get_or_insert_with, insert, pull, remove, remove_range, update};
+pub(crate) use edit::{insert, pull, remove, remove_range, update};
 pub(crate) use node::{
-    AnyNode, Body, Branch, Link, Node, Root, Tree, Visitor, VisitorMut, decode_address, resident_nodes,
+    AnyNode, Body, Link, Node, Root, Tree, Visitor, VisitorMut, decode_address, resident_nodes,
 };
 pub(crate) use scan::{child_of, find, last_before, scan, total_weight};
 

@@ -253,11 +253,6 @@ impl Locations {
         found.reverse();
         found
     }
-
-    /// Forgets everything (after a replay).
-    pub(crate) fn clear(&mut self) {
-        self.map.clear();
-    }
 }
 
 pub(crate) fn stale(ino: Ino) -> Error {

@@ -29,6 +29,8 @@ const FRAME_WRITE_BYTES: usize = 64 << 10;
 const TAIL_BYTES: u64 = 4 << 20;
 /// Bytes of frames from which the log is written without being asked to.
 const TAIL_FRAME_BYTES: u64 = 16 << 20;
+/// Bytes of records that are never exceeded by more than one operation.
+const TAIL_BYTES_MAX: u64 = 32 << 20;
 /// Time for which what the store said about its space is believed.
 const SPACE_AGE_MAX: Duration = Duration::from_millis(100);
 /// What a node takes in memory, in bytes, on average.
@@ -72,6 +74,8 @@ pub(crate) struct Inner {
     background_runs: AtomicBool,
     closing: AtomicBool,
     log_bytes: AtomicU64,
+    /// Bytes of records in the tail.
+    tail_bytes: AtomicU64,
     space: Mutex<Option<(Duration, Option<crate::object::Space>)>>,
     last_checkpoint: Mutex<(Timestamp, Duration)>,
     garbage: AtomicU64,
@@ -127,6 +131,7 @@ impl Inner {
             background_runs: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             log_bytes: AtomicU64::new(0),
+            tail_bytes: AtomicU64::new(0),
             space: Mutex::new(None),
         }
     }
@@ -211,6 +216,7 @@ impl Inner {
             location.logged_in = core.log_number;
         }
         core.tail.push(core.state.sequence, time, operation);
+        self.tail_bytes.store(core.tail.record_bytes(), Ordering::Relaxed);
         let due = core.tail.record_bytes() > TAIL_BYTES || core.tail.frame_bytes() > TAIL_FRAME_BYTES;
         drop(locations);
         drop(guard);
@@ -245,6 +251,11 @@ impl Inner {
                 ErrorKind::NoSpace,
                 "the pool is full: remove what is not needed, or give its store more space",
             ));
+        }
+        if self.tail_bytes.load(Ordering::Relaxed) > TAIL_BYTES_MAX {
+            // The background is behind: whoever adds to the log helps writing it.
+            self.metrics.memory_waits.add(1);
+            self.sync().await?;
         }
         while self.dirty_bytes() > self.dirty_bytes_max() {
             if let Some(error) = &self.core.read().stopped {
@@ -367,6 +378,7 @@ impl Inner {
             return Ok(());
         }
         writer.take(&mut self.core.write().tail);
+        self.tail_bytes.store(0, Ordering::Relaxed);
         self.flush_locked(&mut writer).await
     }
 

@@ -160,11 +160,6 @@ impl Items {
         self.nodes.get(&address)
     }
 
-    /// A frame, if it is in the cache.
-    pub(crate) fn cached_frame(&self, address: Address) -> Option<Bytes> {
-        self.frames.get(&address)
-    }
-
     pub(crate) fn keep_node(&self, address: Address, node: AnyNode) {
         self.nodes.insert(address, node);
     }
