@@ -240,3 +240,51 @@ fn a_doctor_tells_about_this_machine() {
     let ran = Ran::of(offshoot().args(["doctor", "--data", "/proc/self"]));
     ran.failed(1, &["lacks something"]);
 }
+
+#[test]
+fn without_dev_fuse_the_server_works_and_says_what_to_do() {
+    let place = Place::new();
+    // In a mount namespace of its own, with a /dev that has no fuse in it.
+    let script = "mkdir dev && mount -t tmpfs none dev && cp -a /dev/null /dev/urandom dev/ && mount --move dev /dev \
+                  && exec \"$0\" up";
+    let out = std::fs::File::create(place.join("server.out")).unwrap();
+    let child = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_offshoot")])
+        .current_dir(place.path())
+        .stdout(out.try_clone().unwrap())
+        .stderr(out)
+        .spawn()
+        .unwrap();
+    let mut server = Process(child);
+    let told = wait_until("it serves", || Some(said(&place)).filter(|told| told.contains("Ctrl-C")));
+    assert!(
+        told.contains("Mount   not possible: there is no /dev/fuse") && told.contains("modprobe fuse"),
+        "{told}"
+    );
+    let run = |arguments: &[&str]| Ran::of(offshoot().current_dir(place.path()).args(arguments));
+    run(&["snapshot", "/", "s"]).done();
+    std::fs::create_dir(place.join("here")).unwrap();
+    run(&["mount", "here"]).failed(1, &["cannot mount at", "/dev/fuse does not exist"]);
+    server.signal(Signal::INT);
+    assert_eq!(server.ended(), 0);
+}
+
+#[test]
+fn a_closed_terminal_stops_the_server_cleanly() {
+    let Server { mut process, place } = Server::up();
+    process.signal(Signal::HUP);
+    assert_eq!(process.ended(), 0);
+    assert!(!place.join("pool").exists());
+}
+
+#[test]
+fn an_interrupted_command_says_so_by_its_exit_code() {
+    let place = Place::new();
+    // A server that never answers.
+    let listener = std::os::unix::net::UnixListener::bind(place.join("x.sock")).unwrap();
+    let mut waiting = start(&place, &["--server", "unix:./x.sock", "status"]);
+    let (mut connection, _) = listener.accept().unwrap();
+    std::io::Read::read(&mut connection, &mut [0; 16]).unwrap();
+    waiting.signal(Signal::INT);
+    assert_eq!(waiting.ended(), 130);
+}

@@ -14,6 +14,12 @@ fn a_snapshot_is_taken_listed_and_deleted() {
     let name = made["name"].as_str().unwrap().to_owned();
     assert!(name.starts_with("data-2") && name.ends_with('Z'), "{name}");
     assert_eq!((&made["source"], &made["files"]), (&"/data".into(), &1.into()));
+    let again = ["one", "two", "three"]
+        .map(|_| server.run(["snapshot", "/data", "--json"]).done().json()["name"].clone());
+    for name in again {
+        assert_ne!(name, made["name"], "there may be several within a second");
+        server.run(["snapshot", "delete", name.as_str().unwrap()]).done();
+    }
     server.run(["snapshot", "pool/other", "mine"]).done();
     server.run(["snapshot", "/data", "mine"]).failed(1, &["exists already", "another name"]);
     server.run(["snapshot", "/data", "a/b"]).failed(1, &["no name of a snapshot"]);
