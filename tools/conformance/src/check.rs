@@ -32,4 +32,4 @@ macro_rules! groups {
     };
 }
 
-groups![open, tmpfile, unlink, link, symlink, node, directory, rename, mode, owner, time, permission];
+groups![open, tmpfile, unlink, link, symlink, node, directory, rename, mode, owner, time, permission, inherit, acl, xattr, truncate, sparse, allocate, seek];

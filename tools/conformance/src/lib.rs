@@ -10,6 +10,7 @@ pub mod check;
 mod expect;
 mod memory;
 mod place;
+mod process;
 pub mod suite;
 mod sys;
 
