@@ -19,7 +19,7 @@ use libc::{c_int, c_long, c_uint};
 mod directory;
 mod file;
 
-pub use directory::Directory;
+pub use directory::{Directory, Entry};
 pub use file::{File, copy_at_positions, copy_range, share_all};
 
 /// A call that failed.
