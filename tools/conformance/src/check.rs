@@ -33,6 +33,7 @@ macro_rules! groups {
 }
 
 groups![
-    open, tmpfile, unlink, link, symlink, node, directory, rename, mode, owner, time, permission, inherit, acl, xattr,
-    truncate, sparse, allocate, seek, io, map, direct, readdir, stat, statfs, sync, lock, copy, limits,
+    open, tmpfile, unlink, link, symlink, node, directory, rename, mode, owner, time, permission, inherit,
+    acl, xattr, truncate, sparse, allocate, seek, io, map, direct, readdir, stat, statfs, sync, lock, copy,
+    limits,
 ];

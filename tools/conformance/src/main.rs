@@ -48,7 +48,10 @@ fn run(arguments: Arguments) -> io::Result<bool> {
         return Ok(true);
     }
     let Some(directory) = arguments.directory else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "name a directory on the file system to check"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "name a directory on the file system to check",
+        ));
     };
     let report = conformance::run(&directory, &selection, &mut out)?;
     writeln!(out, "{} passed, {} failed, {} skipped", report.passed, report.failed.len(), report.skipped)?;

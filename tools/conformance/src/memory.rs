@@ -9,7 +9,7 @@ use libc::c_int;
 use crate::sys::{Error, File, Result};
 
 /// A mapped part of a file, unmapped when dropped.
-pub struct Mapping {
+pub(crate) struct Mapping {
     address: *mut libc::c_void,
     length: usize,
 }
@@ -21,14 +21,20 @@ fn failed(call: &'static str) -> Error {
 
 impl Mapping {
     /// `mmap` of `length` bytes from `offset` with `PROT_*` and `MAP_SHARED` or `MAP_PRIVATE`.
-    pub fn new(file: &File, length: usize, protection: c_int, flags: c_int, offset: i64) -> Result<Mapping> {
+    pub(crate) fn new(
+        file: &File,
+        length: usize,
+        protection: c_int,
+        flags: c_int,
+        offset: i64,
+    ) -> Result<Mapping> {
         let address =
             unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, file.raw(), offset) };
         if address == libc::MAP_FAILED { Err(failed("mmap")) } else { Ok(Mapping { address, length }) }
     }
 
     /// Copies `data` to `offset` of the mapping.
-    pub fn set(&mut self, offset: usize, data: &[u8]) {
+    pub(crate) fn set(&mut self, offset: usize, data: &[u8]) {
         assert!(offset + data.len() <= self.length);
         unsafe {
             std::ptr::copy_nonoverlapping(data.as_ptr(), self.address.cast::<u8>().add(offset), data.len());
@@ -36,7 +42,7 @@ impl Mapping {
     }
 
     /// A copy of `length` bytes at `offset`.
-    pub fn get(&self, offset: usize, length: usize) -> Vec<u8> {
+    pub(crate) fn get(&self, offset: usize, length: usize) -> Vec<u8> {
         assert!(offset + length <= self.length);
         let mut out = vec![0u8; length];
         unsafe {
@@ -46,7 +52,7 @@ impl Mapping {
     }
 
     /// `msync` of all of it.
-    pub fn sync(&self) -> Result<()> {
+    pub(crate) fn sync(&self) -> Result<()> {
         let result = unsafe { libc::msync(self.address, self.length, libc::MS_SYNC) };
         if result == 0 { Ok(()) } else { Err(failed("msync")) }
     }
@@ -59,7 +65,7 @@ impl Drop for Mapping {
 }
 
 /// A buffer that starts at a multiple of 4,096, as `O_DIRECT` wants it.
-pub struct AlignedBuffer {
+pub(crate) struct AlignedBuffer {
     pages: Vec<Page>,
 }
 
@@ -69,18 +75,18 @@ struct Page([u8; 4096]);
 
 impl AlignedBuffer {
     /// `pages` pages of `fill`.
-    pub fn new(pages: usize, fill: u8) -> AlignedBuffer {
+    pub(crate) fn new(pages: usize, fill: u8) -> AlignedBuffer {
         AlignedBuffer { pages: vec![Page([fill; 4096]); pages] }
     }
 
     /// The bytes.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         // Pages are plain bytes without padding, so all of them are one initialised slice.
         unsafe { std::slice::from_raw_parts(self.pages.as_ptr().cast(), self.pages.len() * 4096) }
     }
 
     /// The bytes, to be filled.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         unsafe { std::slice::from_raw_parts_mut(self.pages.as_mut_ptr().cast(), self.pages.len() * 4096) }
     }
 }

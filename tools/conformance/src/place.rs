@@ -9,54 +9,54 @@ use crate::sys::{self, File, Result};
 
 /// Somebody without privilege.
 #[derive(Clone, Copy, Debug)]
-pub struct User {
+pub(crate) struct User {
     /// User id.
-    pub uid: u32,
+    pub(crate) uid: u32,
     /// Main group.
-    pub gid: u32,
+    pub(crate) gid: u32,
     /// Supplementary groups.
-    pub groups: &'static [u32],
+    pub(crate) groups: &'static [u32],
 }
 
 /// A plain user.
-pub const ALICE: User = User { uid: 61001, gid: 61001, groups: &[] };
+pub(crate) const ALICE: User = User { uid: 61001, gid: 61001, groups: &[] };
 /// Another one, who shares nothing with Alice.
-pub const BOB: User = User { uid: 61002, gid: 61002, groups: &[] };
+pub(crate) const BOB: User = User { uid: 61002, gid: 61002, groups: &[] };
 /// A user who is also in group [`STAFF`].
-pub const CAROL: User = User { uid: 61003, gid: 61003, groups: &[STAFF] };
+pub(crate) const CAROL: User = User { uid: 61003, gid: 61003, groups: &[STAFF] };
 /// The group that only Carol is in.
-pub const STAFF: u32 = 61050;
+pub(crate) const STAFF: u32 = 61050;
 
 /// An empty directory (mode 0777, owned by root) that belongs to one check.
-pub struct Place {
+pub(crate) struct Place {
     directory: PathBuf,
 }
 
 impl Place {
     /// Takes over an existing directory.
-    pub fn new(directory: PathBuf) -> Place {
+    pub(crate) fn new(directory: PathBuf) -> Place {
         Place { directory }
     }
 
     /// The directory itself.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.directory
     }
 
     /// A path in it.
-    pub fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
     /// A new file `name` with mode 0644 and `content`, closed again.
-    pub fn file(&self, name: &str, content: &[u8]) -> Result<PathBuf> {
+    pub(crate) fn file(&self, name: &str, content: &[u8]) -> Result<PathBuf> {
         let path = self.at(name);
         write_all(&create(&path, 0o644)?, content)?;
         Ok(path)
     }
 
     /// A new file owned by `user` with exactly `mode`.
-    pub fn file_of(&self, user: User, name: &str, mode: u32) -> Result<PathBuf> {
+    pub(crate) fn file_of(&self, user: User, name: &str, mode: u32) -> Result<PathBuf> {
         let path = self.file(name, b"text")?;
         sys::chown(&path, user.uid, user.gid)?;
         sys::chmod(&path, mode)?;
@@ -64,7 +64,7 @@ impl Place {
     }
 
     /// A new directory with exactly `mode`.
-    pub fn dir(&self, name: &str, mode: u32) -> Result<PathBuf> {
+    pub(crate) fn dir(&self, name: &str, mode: u32) -> Result<PathBuf> {
         let path = self.at(name);
         sys::mkdir(&path, mode)?;
         sys::chmod(&path, mode)?;
@@ -72,7 +72,7 @@ impl Place {
     }
 
     /// A new directory owned by `user` with exactly `mode`.
-    pub fn dir_of(&self, user: User, name: &str, mode: u32) -> Result<PathBuf> {
+    pub(crate) fn dir_of(&self, user: User, name: &str, mode: u32) -> Result<PathBuf> {
         let path = self.dir(name, mode)?;
         sys::chown(&path, user.uid, user.gid)?;
         sys::chmod(&path, mode)?;
@@ -81,22 +81,22 @@ impl Place {
 }
 
 /// A new file open for reading and writing.
-pub fn create(path: impl AsRef<Path>, mode: u32) -> Result<File> {
+pub(crate) fn create(path: impl AsRef<Path>, mode: u32) -> Result<File> {
     sys::open(path, libc::O_CREAT | libc::O_EXCL | libc::O_RDWR, mode)
 }
 
 /// An existing file open for reading and writing.
-pub fn open_rw(path: impl AsRef<Path>) -> Result<File> {
+pub(crate) fn open_rw(path: impl AsRef<Path>) -> Result<File> {
     sys::open(path, libc::O_RDWR, 0)
 }
 
 /// An existing file open for reading.
-pub fn open_ro(path: impl AsRef<Path>) -> Result<File> {
+pub(crate) fn open_ro(path: impl AsRef<Path>) -> Result<File> {
     sys::open(path, libc::O_RDONLY, 0)
 }
 
 /// Writes all of `data` at the file's position.
-pub fn write_all(file: &File, mut data: &[u8]) -> Result<()> {
+pub(crate) fn write_all(file: &File, mut data: &[u8]) -> Result<()> {
     while !data.is_empty() {
         data = &data[file.write(data)?..];
     }
@@ -104,7 +104,7 @@ pub fn write_all(file: &File, mut data: &[u8]) -> Result<()> {
 }
 
 /// Writes all of `data` at `offset`.
-pub fn write_all_at(file: &File, mut data: &[u8], mut offset: i64) -> Result<()> {
+pub(crate) fn write_all_at(file: &File, mut data: &[u8], mut offset: i64) -> Result<()> {
     while !data.is_empty() {
         let written = file.pwrite(data, offset)?;
         data = &data[written..];
@@ -114,7 +114,7 @@ pub fn write_all_at(file: &File, mut data: &[u8], mut offset: i64) -> Result<()>
 }
 
 /// All bytes of a file.
-pub fn read_all(path: impl AsRef<Path>) -> Result<Vec<u8>> {
+pub(crate) fn read_all(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     let file = open_ro(path)?;
     let mut all = Vec::new();
     loop {
@@ -127,7 +127,7 @@ pub fn read_all(path: impl AsRef<Path>) -> Result<Vec<u8>> {
 }
 
 /// Bytes that depend on their position and on `seed`, so that misplaced blocks show.
-pub fn pattern(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn pattern(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut out = Vec::with_capacity(length + 8);
     while out.len() < length {
@@ -141,7 +141,10 @@ pub fn pattern(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// Runs `work` as `user` in a thread of its own.
-pub fn as_user<T: Send>(user: User, work: impl FnOnce() -> T + Send) -> std::result::Result<T, Failure> {
+pub(crate) fn as_user<T: Send>(
+    user: User,
+    work: impl FnOnce() -> T + Send,
+) -> std::result::Result<T, Failure> {
     in_thread(move || {
         sys::become_user(user.uid, user.gid, user.groups)?;
         Ok(work())
@@ -149,7 +152,7 @@ pub fn as_user<T: Send>(user: User, work: impl FnOnce() -> T + Send) -> std::res
 }
 
 /// Runs `work` in a thread of its own, so that what it changes about itself (ids, umask, working directory) is gone after it.
-pub fn in_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> std::result::Result<T, Failure> {
+pub(crate) fn in_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> std::result::Result<T, Failure> {
     thread::scope(|scope| {
         let result = scope.spawn(work).join();
         match result {
@@ -160,6 +163,6 @@ pub fn in_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> std::resul
 }
 
 /// Waits until the clock that stamps files has surely moved on.
-pub fn tick() {
+pub(crate) fn tick() {
     thread::sleep(Duration::from_millis(15));
 }

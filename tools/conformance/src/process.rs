@@ -12,7 +12,7 @@ use crate::sys::{Error, Result};
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// It gave this number.
     Exited(i32),
     /// This signal ended it.
@@ -20,7 +20,7 @@ pub enum Ended {
 }
 
 /// A child that is running; waited for when dropped.
-pub struct Child {
+pub(crate) struct Child {
     pid: libc::pid_t,
     waited: bool,
 }
@@ -31,7 +31,7 @@ fn failed(call: &'static str) -> Error {
 }
 
 /// Starts a child that does `work` and ends with the number it gives (0 to 255).
-pub fn start(work: impl FnOnce() -> i32) -> Result<Child> {
+pub(crate) fn start(work: impl FnOnce() -> i32) -> Result<Child> {
     match unsafe { libc::fork() } {
         -1 => Err(failed("fork")),
         0 => {
@@ -43,28 +43,28 @@ pub fn start(work: impl FnOnce() -> i32) -> Result<Child> {
 }
 
 /// Runs `work` in a child and gives how that ended.
-pub fn in_child(work: impl FnOnce() -> i32) -> Result<Ended> {
+pub(crate) fn in_child(work: impl FnOnce() -> i32) -> Result<Ended> {
     start(work)?.wait()
 }
 
 /// The number that stands for a result in a child: 0, or the error number.
-pub fn code<T>(result: Result<T>) -> i32 {
+pub(crate) fn code<T>(result: Result<T>) -> i32 {
     result.map_or_else(|error| error.errno, |_| 0)
 }
 
 impl Child {
     /// Its process id.
-    pub fn id(&self) -> i32 {
+    pub(crate) fn id(&self) -> i32 {
         self.pid
     }
 
     /// Ends it by `SIGKILL`.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
     }
 
     /// Waits for its end.
-    pub fn wait(mut self) -> Result<Ended> {
+    pub(crate) fn wait(mut self) -> Result<Ended> {
         self.waited = true;
         let mut status: c_int = 0;
         while unsafe { libc::waitpid(self.pid, &raw mut status, 0) } < 0 {
@@ -93,7 +93,7 @@ impl Drop for Child {
 extern "C" fn nothing(_signal: c_int) {}
 
 /// Lets a signal interrupt whatever this process waits for after `ms` milliseconds. Call it in a child only.
-pub fn interrupt_after(ms: c_long) {
+pub(crate) fn interrupt_after(ms: c_long) {
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = nothing as extern "C" fn(c_int) as usize;
@@ -105,7 +105,7 @@ pub fn interrupt_after(ms: c_long) {
 }
 
 /// Gives signals that faults raise their deadly default again. Call it in a child only.
-pub fn die_by_faults() {
+pub(crate) fn die_by_faults() {
     unsafe {
         libc::signal(libc::SIGBUS, libc::SIG_DFL);
         libc::signal(libc::SIGSEGV, libc::SIG_DFL);
@@ -113,7 +113,7 @@ pub fn die_by_faults() {
 }
 
 /// Limits the size of files that this process writes, and lets too large writes fail instead of ending it. Call it in a child only.
-pub fn limit_file_size(bytes: u64) {
+pub(crate) fn limit_file_size(bytes: u64) {
     let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
     unsafe {
         libc::signal(libc::SIGXFSZ, libc::SIG_IGN);

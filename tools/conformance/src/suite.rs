@@ -149,7 +149,8 @@ fn run_one(directory: &Path, check: Check) -> Outcome {
     };
     let _ = worker.join();
     outcome?;
-    std::fs::remove_dir_all(directory).map_err(|error| Failure::Failed(format!("removing what it made: {error}")))
+    std::fs::remove_dir_all(directory)
+        .map_err(|error| Failure::Failed(format!("removing what it made: {error}")))
 }
 
 #[cfg(test)]

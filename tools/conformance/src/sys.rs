@@ -10,7 +10,7 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -19,18 +19,18 @@ use libc::{c_int, c_long, c_uint};
 mod directory;
 mod file;
 
-pub use directory::{Directory, Entry};
-pub use file::{File, copy_at_positions, copy_range, share_all};
+pub(crate) use directory::{Directory, Entry};
+pub(crate) use file::{File, copy_at_positions, copy_range, share_all};
 
 /// A call that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
+pub(crate) struct Error {
     /// Name of the call.
-    pub call: &'static str,
+    pub(crate) call: &'static str,
     /// What it worked on; empty for a descriptor.
-    pub on: String,
+    pub(crate) on: String,
     /// Error number.
-    pub errno: i32,
+    pub(crate) errno: i32,
 }
 
 impl fmt::Display for Error {
@@ -40,7 +40,7 @@ impl fmt::Display for Error {
 }
 
 /// What every call gives.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 fn shorten(text: &str) -> String {
     match text.char_indices().nth(100) {
@@ -50,7 +50,7 @@ fn shorten(text: &str) -> String {
 }
 
 /// The name of an error number, as manuals spell it.
-pub fn errno_name(errno: i32) -> String {
+pub(crate) fn errno_name(errno: i32) -> String {
     let name = match errno {
         libc::E2BIG => "E2BIG",
         libc::EACCES => "EACCES",
@@ -119,69 +119,69 @@ fn done(call: &'static str, path: &Path, result: c_int) -> Result<()> {
 
 /// What `stat` says.
 #[derive(Clone, Copy)]
-pub struct Stat(libc::stat);
+pub(crate) struct Stat(libc::stat);
 
 impl Stat {
     /// Permission bits with set-id and sticky bits.
-    pub fn mode(&self) -> u32 {
+    pub(crate) fn mode(&self) -> u32 {
         self.0.st_mode & 0o7777
     }
     /// The type, as `S_IFREG` and the like.
-    pub fn kind(&self) -> u32 {
+    pub(crate) fn kind(&self) -> u32 {
         self.0.st_mode & libc::S_IFMT
     }
     /// Inode number.
-    pub fn ino(&self) -> u64 {
+    pub(crate) fn ino(&self) -> u64 {
         self.0.st_ino
     }
     /// Number of the file system.
-    pub fn dev(&self) -> u64 {
+    pub(crate) fn dev(&self) -> u64 {
         self.0.st_dev
     }
     /// Device number of a device node.
-    pub fn rdev(&self) -> u64 {
+    pub(crate) fn rdev(&self) -> u64 {
         self.0.st_rdev
     }
     /// Number of names.
-    pub fn nlink(&self) -> u64 {
+    pub(crate) fn nlink(&self) -> u64 {
         self.0.st_nlink
     }
     /// Owner.
-    pub fn uid(&self) -> u32 {
+    pub(crate) fn uid(&self) -> u32 {
         self.0.st_uid
     }
     /// Group.
-    pub fn gid(&self) -> u32 {
+    pub(crate) fn gid(&self) -> u32 {
         self.0.st_gid
     }
     /// Size in bytes.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.0.st_size.cast_unsigned()
     }
     /// Blocks of 512 bytes in use.
-    pub fn blocks(&self) -> u64 {
+    pub(crate) fn blocks(&self) -> u64 {
         self.0.st_blocks.cast_unsigned()
     }
     /// Preferred size of a transfer, in bytes.
-    pub fn block_size(&self) -> i64 {
+    pub(crate) fn block_size(&self) -> i64 {
         self.0.st_blksize
     }
     /// Access time, seconds and nanoseconds.
-    pub fn atime(&self) -> (i64, i64) {
+    pub(crate) fn atime(&self) -> (i64, i64) {
         (self.0.st_atime, self.0.st_atime_nsec)
     }
     /// Modification time.
-    pub fn mtime(&self) -> (i64, i64) {
+    pub(crate) fn mtime(&self) -> (i64, i64) {
         (self.0.st_mtime, self.0.st_mtime_nsec)
     }
     /// Change time.
-    pub fn ctime(&self) -> (i64, i64) {
+    pub(crate) fn ctime(&self) -> (i64, i64) {
         (self.0.st_ctime, self.0.st_ctime_nsec)
     }
 }
 
 /// `stat`, following a symbolic link.
-pub fn stat(path: impl AsRef<Path>) -> Result<Stat> {
+pub(crate) fn stat(path: impl AsRef<Path>) -> Result<Stat> {
     let (path, mut out) = (path.as_ref(), MaybeUninit::uninit());
     let name = c_path(path);
     done("stat", path, unsafe { libc::stat(name.as_ptr(), out.as_mut_ptr()) })?;
@@ -189,7 +189,7 @@ pub fn stat(path: impl AsRef<Path>) -> Result<Stat> {
 }
 
 /// `lstat`, of a symbolic link itself.
-pub fn lstat(path: impl AsRef<Path>) -> Result<Stat> {
+pub(crate) fn lstat(path: impl AsRef<Path>) -> Result<Stat> {
     let (path, mut out) = (path.as_ref(), MaybeUninit::uninit());
     let name = c_path(path);
     done("lstat", path, unsafe { libc::lstat(name.as_ptr(), out.as_mut_ptr()) })?;
@@ -197,7 +197,7 @@ pub fn lstat(path: impl AsRef<Path>) -> Result<Stat> {
 }
 
 /// `open` with `O_CLOEXEC`.
-pub fn open(path: impl AsRef<Path>, flags: c_int, mode: u32) -> Result<File> {
+pub(crate) fn open(path: impl AsRef<Path>, flags: c_int, mode: u32) -> Result<File> {
     let path = path.as_ref();
     let name = c_path(path);
     let fd = unsafe { libc::open(name.as_ptr(), flags | libc::O_CLOEXEC, mode) };
@@ -205,7 +205,7 @@ pub fn open(path: impl AsRef<Path>, flags: c_int, mode: u32) -> Result<File> {
 }
 
 /// `openat` relative to an open directory.
-pub fn open_at(directory: &File, name: &str, flags: c_int, mode: u32) -> Result<File> {
+pub(crate) fn open_at(directory: &File, name: &str, flags: c_int, mode: u32) -> Result<File> {
     let path = c_name(OsStr::new(name));
     let fd = unsafe { libc::openat(directory.raw(), path.as_ptr(), flags | libc::O_CLOEXEC, mode) };
     if fd < 0 { Err(failed("openat", name)) } else { Ok(File(unsafe { OwnedFd::from_raw_fd(fd) })) }
@@ -214,7 +214,7 @@ pub fn open_at(directory: &File, name: &str, flags: c_int, mode: u32) -> Result<
 macro_rules! path_calls {
     ($($(#[$doc:meta])* $name:ident($($arg:ident: $kind:ty),*) = $call:expr;)+) => {
         $($(#[$doc])*
-        pub fn $name(path: impl AsRef<Path>, $($arg: $kind),*) -> Result<()> {
+        pub(crate) fn $name(path: impl AsRef<Path>, $($arg: $kind),*) -> Result<()> {
             let path = path.as_ref();
             let name = c_path(path);
             done(stringify!($name), path, unsafe { $call(name.as_ptr(), $($arg),*) })
@@ -248,12 +248,12 @@ path_calls! {
 }
 
 /// An id that keeps what is there.
-pub const KEEP: u32 = u32::MAX;
+pub(crate) const KEEP: u32 = u32::MAX;
 
 macro_rules! two_path_calls {
     ($($(#[$doc:meta])* $name:ident = |$a:ident, $b:ident $(, $arg:ident: $kind:ty)*| $call:expr;)+) => {
         $($(#[$doc])*
-        pub fn $name(from: impl AsRef<Path>, to: impl AsRef<Path> $(, $arg: $kind)*) -> Result<()> {
+        pub(crate) fn $name(from: impl AsRef<Path>, to: impl AsRef<Path> $(, $arg: $kind)*) -> Result<()> {
             let (first, second) = (c_path(from.as_ref()), c_path(to.as_ref()));
             let ($a, $b) = (first.as_ptr(), second.as_ptr());
             let label = format!("{} -> {}", from.as_ref().display(), to.as_ref().display());
@@ -278,16 +278,14 @@ two_path_calls! {
 }
 
 /// Asks whether the effective user may do `what`.
-pub fn effective_access(path: impl AsRef<Path>, what: c_int) -> Result<()> {
+pub(crate) fn effective_access(path: impl AsRef<Path>, what: c_int) -> Result<()> {
     let path = path.as_ref();
     let name = c_path(path);
-    done("faccessat", path, unsafe {
-        libc::faccessat(libc::AT_FDCWD, name.as_ptr(), what, libc::AT_EACCESS)
-    })
+    done("faccessat", path, unsafe { libc::faccessat(libc::AT_FDCWD, name.as_ptr(), what, libc::AT_EACCESS) })
 }
 
 /// What a symbolic link says, up to `limit` bytes.
-pub fn readlink_up_to(path: impl AsRef<Path>, limit: usize) -> Result<OsString> {
+pub(crate) fn readlink_up_to(path: impl AsRef<Path>, limit: usize) -> Result<OsString> {
     let path = path.as_ref();
     let name = c_path(path);
     let mut buffer = vec![0u8; limit];
@@ -300,7 +298,7 @@ pub fn readlink_up_to(path: impl AsRef<Path>, limit: usize) -> Result<OsString> 
 }
 
 /// What a symbolic link says.
-pub fn readlink(path: impl AsRef<Path>) -> Result<OsString> {
+pub(crate) fn readlink(path: impl AsRef<Path>) -> Result<OsString> {
     readlink_up_to(path, 8192)
 }
 
@@ -309,12 +307,17 @@ fn timespec(time: (i64, i64)) -> libc::timespec {
 }
 
 /// A time that means "now".
-pub const NOW: (i64, i64) = (0, libc::UTIME_NOW);
+pub(crate) const NOW: (i64, i64) = (0, libc::UTIME_NOW);
 /// A time that means "as it is".
-pub const OMIT: (i64, i64) = (0, libc::UTIME_OMIT);
+pub(crate) const OMIT: (i64, i64) = (0, libc::UTIME_OMIT);
 
 /// Sets access and modification time; `flags` may be `AT_SYMLINK_NOFOLLOW`.
-pub fn utimens(path: impl AsRef<Path>, atime: (i64, i64), mtime: (i64, i64), flags: c_int) -> Result<()> {
+pub(crate) fn utimens(
+    path: impl AsRef<Path>,
+    atime: (i64, i64),
+    mtime: (i64, i64),
+    flags: c_int,
+) -> Result<()> {
     let path = path.as_ref();
     let name = c_path(path);
     let times = [timespec(atime), timespec(mtime)];
@@ -322,16 +325,14 @@ pub fn utimens(path: impl AsRef<Path>, atime: (i64, i64), mtime: (i64, i64), fla
 }
 
 /// Sets both times to now by passing none, as `touch` does.
-pub fn utimens_null(path: impl AsRef<Path>) -> Result<()> {
+pub(crate) fn utimens_null(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let name = c_path(path);
-    done("utimensat", path, unsafe {
-        libc::utimensat(libc::AT_FDCWD, name.as_ptr(), std::ptr::null(), 0)
-    })
+    done("utimensat", path, unsafe { libc::utimensat(libc::AT_FDCWD, name.as_ptr(), std::ptr::null(), 0) })
 }
 
 /// What `statvfs` says.
-pub fn statvfs(path: impl AsRef<Path>) -> Result<libc::statvfs> {
+pub(crate) fn statvfs(path: impl AsRef<Path>) -> Result<libc::statvfs> {
     let (path, mut out) = (path.as_ref(), MaybeUninit::uninit());
     let name = c_path(path);
     done("statvfs", path, unsafe { libc::statvfs(name.as_ptr(), out.as_mut_ptr()) })?;
@@ -339,7 +340,7 @@ pub fn statvfs(path: impl AsRef<Path>) -> Result<libc::statvfs> {
 }
 
 /// Sets an extended attribute; `flags` may be `XATTR_CREATE` or `XATTR_REPLACE`.
-pub fn setxattr(path: impl AsRef<Path>, name: &str, value: &[u8], flags: c_int) -> Result<()> {
+pub(crate) fn setxattr(path: impl AsRef<Path>, name: &str, value: &[u8], flags: c_int) -> Result<()> {
     let path = path.as_ref();
     let (at, key) = (c_path(path), c_name(OsStr::new(name)));
     done("setxattr", path, unsafe {
@@ -348,7 +349,7 @@ pub fn setxattr(path: impl AsRef<Path>, name: &str, value: &[u8], flags: c_int) 
 }
 
 /// [`setxattr`] on a symbolic link itself.
-pub fn lsetxattr(path: impl AsRef<Path>, name: &str, value: &[u8], flags: c_int) -> Result<()> {
+pub(crate) fn lsetxattr(path: impl AsRef<Path>, name: &str, value: &[u8], flags: c_int) -> Result<()> {
     let path = path.as_ref();
     let (at, key) = (c_path(path), c_name(OsStr::new(name)));
     done("lsetxattr", path, unsafe {
@@ -357,7 +358,7 @@ pub fn lsetxattr(path: impl AsRef<Path>, name: &str, value: &[u8], flags: c_int)
 }
 
 /// An extended attribute, up to `limit` bytes; a limit of 0 gives an empty value and the length.
-pub fn getxattr_up_to(path: impl AsRef<Path>, name: &str, limit: usize) -> Result<(Vec<u8>, usize)> {
+pub(crate) fn getxattr_up_to(path: impl AsRef<Path>, name: &str, limit: usize) -> Result<(Vec<u8>, usize)> {
     let path = path.as_ref();
     let (at, key) = (c_path(path), c_name(OsStr::new(name)));
     let mut buffer = vec![0u8; limit];
@@ -370,16 +371,17 @@ pub fn getxattr_up_to(path: impl AsRef<Path>, name: &str, limit: usize) -> Resul
 }
 
 /// An extended attribute.
-pub fn getxattr(path: impl AsRef<Path>, name: &str) -> Result<Vec<u8>> {
+pub(crate) fn getxattr(path: impl AsRef<Path>, name: &str) -> Result<Vec<u8>> {
     Ok(getxattr_up_to(path, name, 65536)?.0)
 }
 
 /// [`getxattr`] of a symbolic link itself.
-pub fn lgetxattr(path: impl AsRef<Path>, name: &str) -> Result<Vec<u8>> {
+pub(crate) fn lgetxattr(path: impl AsRef<Path>, name: &str) -> Result<Vec<u8>> {
     let path = path.as_ref();
     let (at, key) = (c_path(path), c_name(OsStr::new(name)));
     let mut buffer = vec![0u8; 65536];
-    let length = unsafe { libc::lgetxattr(at.as_ptr(), key.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    let length =
+        unsafe { libc::lgetxattr(at.as_ptr(), key.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
     if length < 0 {
         return Err(failed("lgetxattr", path));
     }
@@ -388,7 +390,7 @@ pub fn lgetxattr(path: impl AsRef<Path>, name: &str) -> Result<Vec<u8>> {
 }
 
 /// The names of all extended attributes as the kernel gives them, sorted, with room for `limit` bytes.
-pub fn listxattr_up_to(path: impl AsRef<Path>, limit: usize) -> Result<Vec<String>> {
+pub(crate) fn listxattr_up_to(path: impl AsRef<Path>, limit: usize) -> Result<Vec<String>> {
     let path = path.as_ref();
     let at = c_path(path);
     let mut buffer = vec![0u8; limit];
@@ -407,34 +409,34 @@ pub fn listxattr_up_to(path: impl AsRef<Path>, limit: usize) -> Result<Vec<Strin
 }
 
 /// The names of all extended attributes.
-pub fn listxattr(path: impl AsRef<Path>) -> Result<Vec<String>> {
+pub(crate) fn listxattr(path: impl AsRef<Path>) -> Result<Vec<String>> {
     listxattr_up_to(path, 65536)
 }
 
 /// Removes an extended attribute.
-pub fn removexattr(path: impl AsRef<Path>, name: &str) -> Result<()> {
+pub(crate) fn removexattr(path: impl AsRef<Path>, name: &str) -> Result<()> {
     let path = path.as_ref();
     let (at, key) = (c_path(path), c_name(OsStr::new(name)));
     done("removexattr", path, unsafe { libc::removexattr(at.as_ptr(), key.as_ptr()) })
 }
 
 /// Gives this thread its own umask and working directory.
-pub fn own_file_context() -> Result<()> {
+pub(crate) fn own_file_context() -> Result<()> {
     done("unshare", Path::new("CLONE_FS"), unsafe { libc::unshare(libc::CLONE_FS) })
 }
 
 /// Sets the umask (of this thread after [`own_file_context`]) and gives the old one.
-pub fn umask(mask: u32) -> u32 {
+pub(crate) fn umask(mask: u32) -> u32 {
     unsafe { libc::umask(mask) }
 }
 
 /// The effective user.
-pub fn effective_uid() -> u32 {
+pub(crate) fn effective_uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
 /// Changes the ids of this thread only, for good. The C library's own functions would change all threads.
-pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
+pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
     let call = |name, result: c_long| if result == 0 { Ok(()) } else { Err(failed(name, "")) };
     unsafe {
         call("setgroups", libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
@@ -444,7 +446,7 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
 }
 
 /// Changes the ids that file access uses, of this thread only; the real ids stay.
-pub fn become_effective_user(uid: u32, gid: u32) -> Result<()> {
+pub(crate) fn become_effective_user(uid: u32, gid: u32) -> Result<()> {
     let call = |name, result: c_long| if result == 0 { Ok(()) } else { Err(failed(name, "")) };
     unsafe {
         call("setgroups", libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<u32>()))?;
@@ -454,7 +456,7 @@ pub fn become_effective_user(uid: u32, gid: u32) -> Result<()> {
 }
 
 /// When an inode was made, if the file system knows.
-pub fn birth_time(path: impl AsRef<Path>) -> Result<Option<(i64, i64)>> {
+pub(crate) fn birth_time(path: impl AsRef<Path>) -> Result<Option<(i64, i64)>> {
     let path = path.as_ref();
     let (name, mut out) = (c_path(path), MaybeUninit::<libc::statx>::zeroed());
     done("statx", path, unsafe {
@@ -466,7 +468,7 @@ pub fn birth_time(path: impl AsRef<Path>) -> Result<Option<(i64, i64)>> {
 }
 
 /// A limit such as `_PC_NAME_MAX`; none if there is no limit.
-pub fn path_limit(path: impl AsRef<Path>, which: c_int) -> Option<i64> {
+pub(crate) fn path_limit(path: impl AsRef<Path>, which: c_int) -> Option<i64> {
     let name = c_path(path.as_ref());
     let limit = unsafe { libc::pathconf(name.as_ptr(), which) };
     (limit >= 0).then_some(limit)

@@ -60,7 +60,8 @@ checks! { "acl";
     /// a list reads back as it was set, and its mask shows as the group's bits
     fn reads_back(t) {
         let f = t.file_of(ALICE, "f", 0o640)?;
-        let list = [(Owner, 6), (Named(BOB.uid), 6), (Group, 4), (NamedGroup(STAFF), 5), (Mask, 7), (Other, 0)];
+        let list =
+            [(Owner, 6), (Named(BOB.uid), 6), (Group, 4), (NamedGroup(STAFF), 5), (Mask, 7), (Other, 0)];
         set(&f, ACCESS, &list)?;
         equal_bytes(&getxattr(&f, ACCESS)?, &encode(&list))?;
         equal(stat(&f)?.mode(), 0o670)?;
@@ -96,7 +97,11 @@ checks! { "acl";
     fn any_group_is_enough(t) {
         static GROUPS: [u32; 2] = [STAFF, 61051];
         let f = t.file_of(ALICE, "f", 0o600)?;
-        set(&f, ACCESS, &[(Owner, 6), (Group, 0), (NamedGroup(STAFF), 4), (NamedGroup(61051), 6), (Mask, 6), (Other, 0)])?;
+        set(
+            &f,
+            ACCESS,
+            &[(Owner, 6), (Group, 0), (NamedGroup(STAFF), 4), (NamedGroup(61051), 6), (Mask, 6), (Other, 0)],
+        )?;
         equal(rights(User { groups: &GROUPS, ..BOB }, &f)?, YES)?;
         equal(rights(CAROL, &f)?, READ)?;
     }
@@ -180,7 +185,11 @@ checks! { "acl";
     /// a directory's list rules searching and making names
     fn on_a_directory(t) {
         let d = t.dir("d", 0o700)?;
-        set(&d, ACCESS, &[(Owner, 7), (Named(BOB.uid), 7), (Group, 0), (NamedGroup(STAFF), 1), (Mask, 7), (Other, 0)])?;
+        set(
+            &d,
+            ACCESS,
+            &[(Owner, 7), (Named(BOB.uid), 7), (Group, 0), (NamedGroup(STAFF), 1), (Mask, 7), (Other, 0)],
+        )?;
         as_user(BOB, || create(d.join("f"), 0o644))??;
         as_user(CAROL, || stat(d.join("f")))??;
         refused(as_user(CAROL, || create(d.join("g"), 0o644))?, EACCES)?;

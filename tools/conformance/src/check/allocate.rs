@@ -1,8 +1,8 @@
 //! `fallocate` and its modes.
 
 use libc::{
-    EBADF, EINVAL, EISDIR, ENODEV, EOPNOTSUPP, ESPIPE, FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE, FALLOC_FL_KEEP_SIZE,
-    FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE,
+    EBADF, EINVAL, EISDIR, ENODEV, EOPNOTSUPP, ESPIPE, FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE,
+    FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE,
 };
 
 use crate::expect::{Failure, equal, equal_bytes, holds, or_skip, refused, refused_with};
@@ -60,7 +60,9 @@ checks! { "allocate";
 
     /// a punched hole reads zeros, to the byte, and the size stays
     fn punch(t) {
-        for (at, length) in [(0usize, 4_096usize), (4_096, 8_192), (100, 50), (4_000, 5_000), (16_384, 33_616), (49_999, 1)] {
+        for (at, length) in
+            [(0usize, 4_096usize), (4_096, 8_192), (100, 50), (4_000, 5_000), (16_384, 33_616), (49_999, 1)]
+        {
             let file = filled(t, 5, 50_000)?;
             allocate(&file, PUNCH, at as i64, length as i64)?;
             let mut want = pattern(5, 50_000);
@@ -142,7 +144,11 @@ checks! { "allocate";
     fn collapse_range(t) {
         let file = filled(t, 12, 16 * 4_096)?;
         let unit = 4_096;
-        or_skip(file.fallocate(FALLOC_FL_COLLAPSE_RANGE, unit, 2 * unit), &[EOPNOTSUPP, EINVAL], "no COLLAPSE_RANGE of 4 KiB")?;
+        or_skip(
+            file.fallocate(FALLOC_FL_COLLAPSE_RANGE, unit, 2 * unit),
+            &[EOPNOTSUPP, EINVAL],
+            "no COLLAPSE_RANGE of 4 KiB",
+        )?;
         let mut want = pattern(12, 16 * 4_096);
         want.drain(4_096..3 * 4_096);
         equal_bytes(&read_all(t.at("f"))?, &want)?;
@@ -152,7 +158,11 @@ checks! { "allocate";
     /// INSERT_RANGE moves the rest away and leaves zeros
     fn insert_range(t) {
         let file = filled(t, 13, 16 * 4_096)?;
-        or_skip(file.fallocate(FALLOC_FL_INSERT_RANGE, 4_096, 8_192), &[EOPNOTSUPP, EINVAL], "no INSERT_RANGE of 4 KiB")?;
+        or_skip(
+            file.fallocate(FALLOC_FL_INSERT_RANGE, 4_096, 8_192),
+            &[EOPNOTSUPP, EINVAL],
+            "no INSERT_RANGE of 4 KiB",
+        )?;
         let data = pattern(13, 16 * 4_096);
         let want = [&data[..4_096], &[0; 8_192], &data[4_096..]].concat();
         equal_bytes(&read_all(t.at("f"))?, &want)?;

@@ -1,6 +1,8 @@
 //! `copy_file_range`, and sharing a whole file with `FICLONE`.
 
-use libc::{EBADF, EINVAL, EISDIR, ENOSYS, ENOTTY, EOPNOTSUPP, EXDEV, O_APPEND, O_WRONLY, SEEK_CUR, SEEK_SET};
+use libc::{
+    EBADF, EINVAL, EISDIR, ENOSYS, ENOTTY, EOPNOTSUPP, EXDEV, O_APPEND, O_WRONLY, SEEK_CUR, SEEK_SET,
+};
 
 use crate::expect::{Failure, equal, equal_bytes, holds, or_skip, refused, refused_with};
 use crate::place::{ALICE, Place, as_user, create, open_ro, open_rw, pattern, read_all, write_all};
@@ -14,9 +16,19 @@ fn files(place: &Place, length: usize) -> sys::Result<(File, File)> {
 }
 
 /// Copies all of a range, in as many calls as it takes.
-fn copy_all(from: &File, mut start: i64, to: &File, mut target: i64, mut length: usize) -> Result<(), Failure> {
+fn copy_all(
+    from: &File,
+    mut start: i64,
+    to: &File,
+    mut target: i64,
+    mut length: usize,
+) -> Result<(), Failure> {
     while length > 0 {
-        let copied = or_skip(copy_range(from, start, to, target, length), &[ENOSYS, EOPNOTSUPP], "no copy_file_range")?;
+        let copied = or_skip(
+            copy_range(from, start, to, target, length),
+            &[ENOSYS, EOPNOTSUPP],
+            "no copy_file_range",
+        )?;
         holds(copied > 0, "a copy before the end copies something")?;
         start += copied as i64;
         target += copied as i64;
@@ -39,7 +51,12 @@ checks! { "copy";
         let mut want = pattern(2, 200_000);
         write_all(&target, &want)?;
         let data = pattern(1, 200_000);
-        for (from, to, length) in [(0usize, 4_096usize, 4_096usize), (100, 7, 50), (65_536, 131_072, 65_536), (12_345, 54_321, 33_333)] {
+        for (from, to, length) in [
+            (0usize, 4_096usize, 4_096usize),
+            (100, 7, 50),
+            (65_536, 131_072, 65_536),
+            (12_345, 54_321, 33_333),
+        ] {
             copy_all(&source, from as i64, &target, to as i64, length)?;
             want[to..to + length].copy_from_slice(&data[from..from + length]);
             equal_bytes(&read_all(t.at("target"))?, &want)?;
@@ -77,7 +94,9 @@ checks! { "copy";
         let (source, target) = files(t, 10_000)?;
         source.seek(100, SEEK_SET)?;
         target.seek(50, SEEK_SET)?;
-        let copied = or_skip(copy_at_positions(&source, &target, 1_000), &[ENOSYS, EOPNOTSUPP], "no copy_file_range")? as i64;
+        let copied =
+            or_skip(copy_at_positions(&source, &target, 1_000), &[ENOSYS, EOPNOTSUPP], "no copy_file_range")?
+                as i64;
         equal(source.seek(0, SEEK_CUR)?, 100 + copied)?;
         equal(target.seek(0, SEEK_CUR)?, 50 + copied)?;
         equal_bytes(&target.pread(50, 0)?, &[0; 50])?;
@@ -87,7 +106,10 @@ checks! { "copy";
     /// behind the source's end there is nothing to copy: 0; across it the copy is short
     fn behind_the_end(t) {
         let (source, target) = files(t, 1_000)?;
-        equal(or_skip(copy_range(&source, 1_000, &target, 0, 10), &[ENOSYS, EOPNOTSUPP], "no copy_file_range")?, 0)?;
+        equal(
+            or_skip(copy_range(&source, 1_000, &target, 0, 10), &[ENOSYS, EOPNOTSUPP], "no copy_file_range")?,
+            0,
+        )?;
         equal(copy_range(&source, 5_000, &target, 0, 10)?, 0)?;
         equal(copy_range(&source, 900, &target, 0, 1_000)?, 100)?;
         equal(target.stat()?.size(), 100)?;
@@ -178,7 +200,11 @@ checks! { "copy";
     /// FICLONE gives a file all data of another; both are independent afterwards
     fn clone_of_a_file(t) {
         let (source, target) = files(t, 1_000_001)?;
-        or_skip(share_all(&source, &target), &[EOPNOTSUPP, ENOTTY, EINVAL, ENOSYS, EXDEV], "files cannot share data")?;
+        or_skip(
+            share_all(&source, &target),
+            &[EOPNOTSUPP, ENOTTY, EINVAL, ENOSYS, EXDEV],
+            "files cannot share data",
+        )?;
         equal_bytes(&read_all(t.at("target"))?, &pattern(1, 1_000_001))?;
         target.pwrite(b"changed", 500_000)?;
         equal_bytes(&read_all(t.at("source"))?, &pattern(1, 1_000_001))?;

@@ -1,6 +1,8 @@
 //! `mkdir` and `rmdir`.
 
-use libc::{EACCES, EBUSY, EEXIST, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY, O_CREAT, O_RDWR, S_IFDIR};
+use libc::{
+    EACCES, EBUSY, EEXIST, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY, O_CREAT, O_RDWR, S_IFDIR,
+};
 
 use crate::expect::{equal, fail, holds, refused, refused_with};
 use crate::place::{ALICE, as_user, in_thread, open_ro, tick};

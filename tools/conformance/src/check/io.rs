@@ -1,6 +1,8 @@
 //! Reading, writing and appending.
 
-use libc::{EBADF, EINVAL, O_APPEND, O_CREAT, O_DSYNC, O_RDONLY, O_RDWR, O_SYNC, O_WRONLY, SEEK_CUR, SEEK_SET};
+use libc::{
+    EBADF, EINVAL, O_APPEND, O_CREAT, O_DSYNC, O_RDONLY, O_RDWR, O_SYNC, O_WRONLY, SEEK_CUR, SEEK_SET,
+};
 
 use crate::expect::{Failure, equal, equal_bytes, holds, refused};
 use crate::place::{create, open_ro, open_rw, pattern, read_all, write_all, write_all_at};
@@ -11,10 +13,9 @@ fn at_once(count: usize, work: impl Fn(usize) -> Result<(), Failure> + Sync) -> 
     std::thread::scope(|scope| {
         let work = &work;
         let threads: Vec<_> = (0..count).map(|i| scope.spawn(move || work(i))).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(Failure::Failed("a thread panicked".to_owned()))))
-            .collect()
+        threads.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|_| Err(Failure::Failed("a thread panicked".to_owned())))
+        })
     })
 }
 
@@ -93,7 +94,11 @@ checks! { "io";
         let mut model = pattern(3, 50_000);
         let file = create(t.at("f"), 0o644)?;
         write_all(&file, &model)?;
-        for (seed, (at, length)) in [(0usize, 1usize), (4_095, 2), (8_192, 4_096), (10_001, 12_345), (49_999, 1)].into_iter().enumerate() {
+        for (seed, (at, length)) in
+            [(0usize, 1usize), (4_095, 2), (8_192, 4_096), (10_001, 12_345), (49_999, 1)]
+                .into_iter()
+                .enumerate()
+        {
             let data = pattern(100 + seed as u64, length);
             write_all_at(&file, &data, at as i64)?;
             model[at..at + length].copy_from_slice(&data);
@@ -195,7 +200,8 @@ checks! { "io";
         let mut lines: Vec<&str> = text.lines().collect();
         equal(lines.len(), 2_000)?;
         for thread in 0..4 {
-            let own: Vec<&&str> = lines.iter().filter(|line| line.starts_with(&format!("thread {thread}"))).collect();
+            let own: Vec<&&str> =
+                lines.iter().filter(|line| line.starts_with(&format!("thread {thread}"))).collect();
             holds(own.is_sorted(), "each thread's records are in order")?;
         }
         lines.sort_unstable();

@@ -12,7 +12,11 @@ const BOTH: i32 = PROT_READ | PROT_WRITE;
 
 /// A shared, writable mapping; a mount may have none.
 fn shared(file: &File, length: usize) -> Result<Mapping, Failure> {
-    or_skip(Mapping::new(file, length, BOTH, MAP_SHARED, 0), &[ENODEV, EINVAL], "files cannot be mapped for shared writing")
+    or_skip(
+        Mapping::new(file, length, BOTH, MAP_SHARED, 0),
+        &[ENODEV, EINVAL],
+        "files cannot be mapped for shared writing",
+    )
 }
 
 checks! { "map";

@@ -47,7 +47,9 @@ checks! { "node";
 
     /// device nodes keep type and both halves of their number
     fn device_numbers(t) {
-        for (i, (major, minor)) in [(1, 3), (7, 0), (8, 255), (259, 70_000), (4_095, 1_048_575)].into_iter().enumerate() {
+        for (i, (major, minor)) in
+            [(1, 3), (7, 0), (8, 255), (259, 70_000), (4_095, 1_048_575)].into_iter().enumerate()
+        {
             for (letter, kind) in [("c", S_IFCHR), ("b", S_IFBLK)] {
                 let path = t.at(&format!("{letter}{i}"));
                 mknod(&path, kind | 0o640, libc::makedev(major, minor))?;
@@ -137,6 +139,9 @@ checks! { "node";
             sys::chdir(t.root())?;
             Ok(UnixListener::bind("s").and_then(|_| UnixListener::bind("s")).map(drop))
         })?;
-        holds(again.is_err_and(|e| e.raw_os_error() == Some(EADDRINUSE)), "the second bind gives EADDRINUSE")?;
+        holds(
+            again.is_err_and(|e| e.raw_os_error() == Some(EADDRINUSE)),
+            "the second bind gives EADDRINUSE",
+        )?;
     }
 }

@@ -1,8 +1,8 @@
 //! `open` and its flags.
 
 use libc::{
-    EACCES, EBADF, EEXIST, EISDIR, ELOOP, ENOENT, ENOTDIR, EPERM, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_NOFOLLOW,
-    O_PATH, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, S_IFREG, SEEK_CUR,
+    EACCES, EBADF, EEXIST, EISDIR, ELOOP, ENOENT, ENOTDIR, EPERM, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME,
+    O_NOFOLLOW, O_PATH, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, S_IFREG, SEEK_CUR,
 };
 
 use crate::expect::{equal, equal_bytes, holds, refused, refused_with};
@@ -220,7 +220,10 @@ checks! { "open";
         let file = open_ro(t.file("f", b"text")?)?;
         sys::rename(t.at("f"), t.at("g"))?;
         equal_bytes(&read_all(file.proc_path())?, b"text")?;
-        holds(std::fs::read_link(file.proc_path()).is_ok_and(|p| p.ends_with("g")), "the path shows the new name")?;
+        holds(
+            std::fs::read_link(file.proc_path()).is_ok_and(|p| p.ends_with("g")),
+            "the path shows the new name",
+        )?;
     }
 
     /// O_NOATIME is for the owner: EPERM for others

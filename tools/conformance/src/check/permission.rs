@@ -201,10 +201,17 @@ checks! { "permission";
 
     /// a file is executed by who may execute it
     fn execution(t) {
-        std::fs::copy("/bin/true", t.at("true")).or_else(|_| std::fs::copy("/usr/bin/true", t.at("true"))).map(drop)
+        std::fs::copy("/bin/true", t.at("true"))
+            .or_else(|_| std::fs::copy("/usr/bin/true", t.at("true")))
+            .map(drop)
             .or_else(|error| crate::expect::fail(&format!("copying a program: {error}")))?;
         let run = |user: User| {
-            as_user(user, || std::process::Command::new(t.at("true")).status().map(|s| s.success()).map_err(|e| e.raw_os_error()))
+            as_user(user, || {
+                std::process::Command::new(t.at("true"))
+                    .status()
+                    .map(|s| s.success())
+                    .map_err(|e| e.raw_os_error())
+            })
         };
         sys::chown(t.at("true"), ALICE.uid, ALICE.gid)?;
         sys::chmod(t.at("true"), 0o744)?;

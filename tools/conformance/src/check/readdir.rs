@@ -36,7 +36,10 @@ checks! { "readdir";
         }
         equal(all.len(), 102)?;
         let listed = names(&all);
-        holds(listed.contains(b".".as_slice()) && listed.contains(b"..".as_slice()), "`.` and `..` are listed")?;
+        holds(
+            listed.contains(b".".as_slice()) && listed.contains(b"..".as_slice()),
+            "`.` and `..` are listed",
+        )?;
         holds(want.is_subset(&listed), "every name is listed")?;
     }
 
@@ -61,7 +64,12 @@ checks! { "readdir";
         let listed: BTreeMap<Vec<u8>, u8> =
             Directory::open(t.root())?.rest()?.into_iter().map(|entry| (entry.name, entry.kind)).collect();
         for (name, kind) in [
-            ("file", DT_REG), ("dir", DT_DIR), ("link", DT_LNK), ("fifo", DT_FIFO), ("char", DT_CHR), ("block", DT_BLK),
+            ("file", DT_REG),
+            ("dir", DT_DIR),
+            ("link", DT_LNK),
+            ("fifo", DT_FIFO),
+            ("char", DT_CHR),
+            ("block", DT_BLK),
             ("sock", DT_SOCK),
         ] {
             let got = listed.get(name.as_bytes()).copied().unwrap_or(255);

@@ -1,15 +1,19 @@
 //! `rename` and `renameat2`.
 
 use libc::{
-    EACCES, EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENOSYS, ENOTDIR, ENOTEMPTY, EPERM, RENAME_EXCHANGE, RENAME_NOREPLACE, S_IFDIR,
-    S_IFLNK, S_IFREG,
+    EACCES, EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENOSYS, ENOTDIR, ENOTEMPTY, EPERM, RENAME_EXCHANGE,
+    RENAME_NOREPLACE, S_IFDIR, S_IFLNK, S_IFREG,
 };
 
 use crate::expect::{Failure, equal, equal_bytes, holds, or_skip, refused, refused_with};
 use crate::place::{ALICE, BOB, as_user, open_ro, open_rw, read_all, tick};
 use crate::sys::{self, Directory, lstat, rename, rename_with, stat};
 
-fn with_flags(from: impl AsRef<std::path::Path>, to: impl AsRef<std::path::Path>, flags: u32) -> Result<(), Failure> {
+fn with_flags(
+    from: impl AsRef<std::path::Path>,
+    to: impl AsRef<std::path::Path>,
+    flags: u32,
+) -> Result<(), Failure> {
     or_skip(rename_with(from, to, flags), &[EINVAL, ENOSYS], "renameat2 has no such flag here")
 }
 
@@ -323,13 +327,17 @@ checks! { "rename";
             t.dir(name, 0o755)?;
         }
         std::thread::scope(|scope| {
-            scope.spawn(|| for _ in 0..300 {
-                let _ = rename(t.at("a/x"), t.at("b/y/x"));
-                let _ = rename(t.at("b/y/x"), t.at("a/x"));
+            scope.spawn(|| {
+                for _ in 0..300 {
+                    let _ = rename(t.at("a/x"), t.at("b/y/x"));
+                    let _ = rename(t.at("b/y/x"), t.at("a/x"));
+                }
             });
-            scope.spawn(|| for _ in 0..300 {
-                let _ = rename(t.at("b/y"), t.at("a/x/y"));
-                let _ = rename(t.at("a/x/y"), t.at("b/y"));
+            scope.spawn(|| {
+                for _ in 0..300 {
+                    let _ = rename(t.at("b/y"), t.at("a/x/y"));
+                    let _ = rename(t.at("a/x/y"), t.at("b/y"));
+                }
             });
         });
         let found = ["a/x", "b/y/x"].iter().filter(|name| lstat(t.at(name)).is_ok()).count();

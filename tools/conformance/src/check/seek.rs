@@ -1,6 +1,9 @@
 //! `lseek`, with `SEEK_DATA` and `SEEK_HOLE`.
 
-use libc::{EINVAL, ENXIO, EOVERFLOW, ESPIPE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET};
+use libc::{
+    EINVAL, ENXIO, EOVERFLOW, ESPIPE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, SEEK_CUR, SEEK_DATA,
+    SEEK_END, SEEK_HOLE, SEEK_SET,
+};
 
 use crate::expect::{Failure, equal, equal_bytes, holds, or_skip, refused, refused_with, skip};
 use crate::place::{Place, create, pattern, write_all_at};
@@ -128,7 +131,11 @@ checks! { "seek";
         let file = sparse_file(t)?;
         write_all_at(&file, &pattern(1, 4 * MIB as usize), 0)?;
         file.fsync()?;
-        or_skip(file.fallocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, MIB, MIB), &[libc::EOPNOTSUPP], "holes cannot be punched")?;
+        or_skip(
+            file.fallocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, MIB, MIB),
+            &[libc::EOPNOTSUPP],
+            "holes cannot be punched",
+        )?;
         equal(file.seek(0, SEEK_HOLE)?, MIB)?;
         equal(file.seek(MIB, SEEK_DATA)?, 2 * MIB)?;
         equal(file.seek(2 * MIB, SEEK_HOLE)?, 4 * MIB)?;

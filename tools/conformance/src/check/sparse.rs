@@ -52,7 +52,9 @@ checks! { "sparse";
         let file = create(t.at("f"), 0o644)?;
         let places: Vec<i64> = pattern(9, 1_600)
             .chunks_exact(8)
-            .map(|chunk| (u64::from_le_bytes(chunk.try_into().unwrap_or_default()) % (1 << 28)) as i64 * 4_096)
+            .map(|chunk| {
+                (u64::from_le_bytes(chunk.try_into().unwrap_or_default()) % (1 << 28)) as i64 * 4_096
+            })
             .collect();
         for at in &places {
             file.pwrite(&pattern(*at as u64, 4_096), *at)?;

@@ -18,7 +18,15 @@ checks! { "stat";
         sys::mknod(t.at("c"), S_IFCHR | 0o600, libc::makedev(1, 3))?;
         sys::mknod(t.at("b"), S_IFBLK | 0o600, libc::makedev(7, 0))?;
         sys::mknod(t.at("s"), S_IFSOCK | 0o600, 0)?;
-        let kinds = [("f", S_IFREG), ("d", S_IFDIR), ("l", S_IFLNK), ("p", S_IFIFO), ("c", S_IFCHR), ("b", S_IFBLK), ("s", S_IFSOCK)];
+        let kinds = [
+            ("f", S_IFREG),
+            ("d", S_IFDIR),
+            ("l", S_IFLNK),
+            ("p", S_IFIFO),
+            ("c", S_IFCHR),
+            ("b", S_IFBLK),
+            ("s", S_IFSOCK),
+        ];
         for (name, kind) in kinds {
             equal(lstat(t.at(name))?.kind(), kind)?;
         }
@@ -41,7 +49,10 @@ checks! { "stat";
         let path = t.file("f", b"text")?;
         let (a, b, c) = (stat(&path)?, open_rw(&path)?.stat()?, lstat(&path)?);
         for other in [b, c] {
-            equal((a.ino(), a.mode(), a.nlink(), a.size()), (other.ino(), other.mode(), other.nlink(), other.size()))?;
+            equal(
+                (a.ino(), a.mode(), a.nlink(), a.size()),
+                (other.ino(), other.mode(), other.nlink(), other.size()),
+            )?;
             equal((a.mtime(), a.ctime(), a.blocks()), (other.mtime(), other.ctime(), other.blocks()))?;
         }
     }
@@ -80,7 +91,10 @@ checks! { "stat";
     /// the preferred size of transfers is a sensible power of two
     fn block_size(t) {
         let size = stat(t.file("f", b"")?)?.block_size();
-        holds(size >= 512 && size <= 16 << 20 && size & (size - 1) == 0, &format!("{size} is a power of two"))?;
+        holds(
+            (512..=16 << 20).contains(&size) && size & (size - 1) == 0,
+            &format!("{size} is a power of two"),
+        )?;
     }
 
     /// times have a grain of less than 10 ms

@@ -3,7 +3,10 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use libc::{EEXIST, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, O_CREAT, O_RDONLY, O_RDWR, S_IFDIR, S_IFLNK, S_IFREG};
+use libc::{
+    EEXIST, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, O_CREAT, O_RDONLY, O_RDWR, S_IFDIR, S_IFLNK,
+    S_IFREG,
+};
 
 use crate::expect::{equal, equal_bytes, refused};
 use crate::place::{ALICE, as_user, in_thread, read_all};

@@ -50,7 +50,9 @@ checks! { "sync";
     fn range(t) {
         let file = create(t.at("f"), 0o644)?;
         write_all(&file, &pattern(2, 100_000))?;
-        let wait = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+        let wait = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+            | libc::SYNC_FILE_RANGE_WRITE
+            | libc::SYNC_FILE_RANGE_WAIT_AFTER;
         file.sync_file_range(0, 50_000, wait)?;
         file.sync_file_range(0, 0, wait)?;
         file.sync_file_range(1 << 30, 10, wait)?;
@@ -82,7 +84,10 @@ checks! { "sync";
                     })
                 })
                 .collect();
-            threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(Failure::Failed("a thread panicked".to_owned())))).collect()
+            threads
+                .into_iter()
+                .map(|t| t.join().unwrap_or_else(|_| Err(Failure::Failed("a thread panicked".to_owned()))))
+                .collect()
         });
         outcomes.into_iter().collect::<Result<(), Failure>>()?;
     }

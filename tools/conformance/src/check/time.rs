@@ -12,7 +12,10 @@ fn moved(before: &Stat, after: &Stat) -> (bool, bool, bool) {
 }
 
 /// Which times of `path` move when `work` is done.
-fn moved_by(path: &std::path::Path, work: impl FnOnce() -> Result<(), Failure>) -> Result<(bool, bool, bool), Failure> {
+fn moved_by(
+    path: &std::path::Path,
+    work: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(bool, bool, bool), Failure> {
     let before = sys::lstat(path)?;
     tick();
     work()?;
@@ -140,22 +143,38 @@ checks! { "time";
         let stat = stat(t.file("f", b"")?)?;
         equal(stat.atime(), stat.mtime())?;
         equal(stat.mtime(), stat.ctime())?;
-        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        holds((clock.cast_signed() - stat.mtime().0).abs() < 60, "the file's clock is within a minute of this machine's")?;
+        let clock =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        holds(
+            (clock.cast_signed() - stat.mtime().0).abs() < 60,
+            "the file's clock is within a minute of this machine's",
+        )?;
     }
 
     /// write moves modification and change time
     fn write_moves(t) {
         let path = t.file("f", b"text")?;
         let file = open_rw(&path)?;
-        equal(moved_by(&path, || { file.write(b"x")?; Ok(()) })?, (false, true, true))?;
+        equal(
+            moved_by(&path, || {
+                file.write(b"x")?;
+                Ok(())
+            })?,
+            (false, true, true),
+        )?;
     }
 
     /// a write of no bytes moves nothing
     fn empty_write_moves_nothing(t) {
         let path = t.file("f", b"text")?;
         let file = open_rw(&path)?;
-        equal(moved_by(&path, || { file.write(b"")?; Ok(()) })?, (false, false, false))?;
+        equal(
+            moved_by(&path, || {
+                file.write(b"")?;
+                Ok(())
+            })?,
+            (false, false, false),
+        )?;
     }
 
     /// times that a write moved are the same before and after fsync and close
@@ -219,7 +238,13 @@ checks! { "time";
     fn creation_moves_the_directory(t) {
         let d = t.dir("d", 0o755)?;
         let both = (false, true, true);
-        equal(moved_by(&d, || { create(d.join("f"), 0o644)?; Ok(()) })?, both)?;
+        equal(
+            moved_by(&d, || {
+                create(d.join("f"), 0o644)?;
+                Ok(())
+            })?,
+            both,
+        )?;
         equal(moved_by(&d, || Ok(sys::symlink("x", d.join("l"))?))?, both)?;
         equal(moved_by(&d, || Ok(sys::mkfifo(d.join("p"), 0o600)?))?, both)?;
         equal(moved_by(&d, || Ok(sys::link(d.join("f"), d.join("g"))?))?, both)?;
@@ -302,7 +327,10 @@ checks! { "time";
     fn listing(t) {
         let d = t.dir("d", 0o755)?;
         t.file("d/f", b"")?;
-        let (_, modified, changed) = moved_by(&d, || { Directory::open(&d)?.rest()?; Ok(()) })?;
+        let (_, modified, changed) = moved_by(&d, || {
+            Directory::open(&d)?.rest()?;
+            Ok(())
+        })?;
         equal((modified, changed), (false, false))?;
     }
 }

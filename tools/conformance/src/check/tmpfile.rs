@@ -1,6 +1,9 @@
 //! Files without a name: `O_TMPFILE`.
 
-use libc::{AT_SYMLINK_FOLLOW, EACCES, EINVAL, EISDIR, ENOENT, ENOTDIR, EOPNOTSUPP, O_EXCL, O_RDONLY, O_RDWR, O_TMPFILE};
+use libc::{
+    AT_SYMLINK_FOLLOW, EACCES, EINVAL, EISDIR, ENOENT, ENOTDIR, EOPNOTSUPP, O_EXCL, O_RDONLY, O_RDWR,
+    O_TMPFILE,
+};
 
 use crate::expect::{Failure, equal, equal_bytes, or_skip, refused, refused_with};
 use crate::place::{ALICE, Place, as_user, pattern, read_all, write_all};

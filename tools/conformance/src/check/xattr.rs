@@ -1,6 +1,8 @@
 //! Extended attributes.
 
-use libc::{E2BIG, EACCES, EEXIST, EINVAL, ENODATA, ENOSPC, EOPNOTSUPP, EPERM, ERANGE, XATTR_CREATE, XATTR_REPLACE};
+use libc::{
+    E2BIG, EACCES, EEXIST, EINVAL, ENODATA, ENOSPC, EOPNOTSUPP, EPERM, ERANGE, XATTR_CREATE, XATTR_REPLACE,
+};
 
 use crate::expect::{Failure, equal, equal_bytes, holds, or_skip, refused, refused_with};
 use crate::place::{ALICE, BOB, Place, as_user, open_rw, pattern};
@@ -191,7 +193,11 @@ checks! { "xattr";
     fn trusted_on_a_symlink(t) {
         file(t)?;
         sys::symlink("f", t.at("l"))?;
-        or_skip(sys::lsetxattr(t.at("l"), "trusted.k", b"v", 0), &[EOPNOTSUPP, EPERM], "trusted attributes are refused")?;
+        or_skip(
+            sys::lsetxattr(t.at("l"), "trusted.k", b"v", 0),
+            &[EOPNOTSUPP, EPERM],
+            "trusted attributes are refused",
+        )?;
         equal_bytes(&sys::lgetxattr(t.at("l"), "trusted.k")?, b"v")?;
     }
 
@@ -256,7 +262,11 @@ checks! { "xattr";
         for word in [1u32, 0, 0, 0] {
             value.extend_from_slice(&word.to_le_bytes());
         }
-        or_skip(setxattr(&f, "security.capability", &value, 0), &[EOPNOTSUPP], "file capabilities are refused")?;
+        or_skip(
+            setxattr(&f, "security.capability", &value, 0),
+            &[EOPNOTSUPP],
+            "file capabilities are refused",
+        )?;
         equal_bytes(&getxattr(&f, "security.capability")?, &value)?;
         sys::chmod(&f, 0o777)?;
         as_user(ALICE, || open_rw(&f)?.write(b"x"))??;

@@ -9,22 +9,22 @@ use std::path::Path;
 use super::{Result, c_path, errno, failed};
 
 /// An open directory stream.
-pub struct Directory(*mut libc::DIR);
+pub(crate) struct Directory(*mut libc::DIR);
 
 /// One entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its name.
-    pub name: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     /// Its inode number.
-    pub ino: u64,
+    pub(crate) ino: u64,
     /// Its type, `DT_REG` and the like.
-    pub kind: u8,
+    pub(crate) kind: u8,
 }
 
 impl Directory {
     /// `opendir`.
-    pub fn open(path: impl AsRef<Path>) -> Result<Directory> {
+    pub(crate) fn open(path: impl AsRef<Path>) -> Result<Directory> {
         let path = path.as_ref();
         let name = c_path(path);
         let stream = unsafe { libc::opendir(name.as_ptr()) };
@@ -32,7 +32,7 @@ impl Directory {
     }
 
     /// The next entry, `.` and `..` included.
-    pub fn next(&mut self) -> Result<Option<Entry>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
         unsafe {
             *libc::__errno_location() = 0;
             let entry = libc::readdir64(self.0);
@@ -45,7 +45,7 @@ impl Directory {
     }
 
     /// The inode number of the next entry called `name`; 0 if there is none.
-    pub fn next_named(&mut self, name: &[u8]) -> Result<u64> {
+    pub(crate) fn next_named(&mut self, name: &[u8]) -> Result<u64> {
         while let Some(entry) = self.next()? {
             if entry.name == name {
                 return Ok(entry.ino);
@@ -55,7 +55,7 @@ impl Directory {
     }
 
     /// All further entries without `.` and `..`.
-    pub fn rest(&mut self) -> Result<Vec<Entry>> {
+    pub(crate) fn rest(&mut self) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         while let Some(entry) = self.next()? {
             if entry.name != b"." && entry.name != b".." {
@@ -66,17 +66,17 @@ impl Directory {
     }
 
     /// `telldir`.
-    pub fn tell(&self) -> i64 {
+    pub(crate) fn tell(&self) -> i64 {
         unsafe { libc::telldir(self.0) }
     }
 
     /// `seekdir`.
-    pub fn seek(&mut self, position: i64) {
+    pub(crate) fn seek(&mut self, position: i64) {
         unsafe { libc::seekdir(self.0, position) }
     }
 
     /// `rewinddir`.
-    pub fn rewind(&mut self) {
+    pub(crate) fn rewind(&mut self) {
         unsafe { libc::rewinddir(self.0) }
     }
 }

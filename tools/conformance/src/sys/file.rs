@@ -13,16 +13,16 @@ use super::{Error, Result, Stat, c_name, failed, timespec};
 
 /// An open file, closed when dropped.
 #[derive(Debug)]
-pub struct File(pub(super) OwnedFd);
+pub(crate) struct File(pub(super) OwnedFd);
 
 impl File {
     /// The descriptor's number.
-    pub fn raw(&self) -> RawFd {
+    pub(crate) fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 
     /// A path that leads to this file while it is open.
-    pub fn proc_path(&self) -> String {
+    pub(crate) fn proc_path(&self) -> String {
         format!("/proc/self/fd/{}", self.raw())
     }
 
@@ -35,12 +35,12 @@ impl File {
     }
 
     /// Writes at the file's position and gives how many bytes were taken.
-    pub fn write(&self, data: &[u8]) -> Result<usize> {
+    pub(crate) fn write(&self, data: &[u8]) -> Result<usize> {
         Self::count("write", unsafe { libc::write(self.raw(), data.as_ptr().cast(), data.len()) })
     }
 
     /// Reads up to `limit` bytes at the file's position.
-    pub fn read(&self, limit: usize) -> Result<Vec<u8>> {
+    pub(crate) fn read(&self, limit: usize) -> Result<Vec<u8>> {
         let mut buffer = vec![0u8; limit];
         let got = Self::count("read", unsafe { libc::read(self.raw(), buffer.as_mut_ptr().cast(), limit) })?;
         buffer.truncate(got);
@@ -48,12 +48,12 @@ impl File {
     }
 
     /// Writes at `offset`.
-    pub fn pwrite(&self, data: &[u8], offset: i64) -> Result<usize> {
+    pub(crate) fn pwrite(&self, data: &[u8], offset: i64) -> Result<usize> {
         Self::count("pwrite", unsafe { libc::pwrite(self.raw(), data.as_ptr().cast(), data.len(), offset) })
     }
 
     /// Reads up to `limit` bytes at `offset`.
-    pub fn pread(&self, limit: usize, offset: i64) -> Result<Vec<u8>> {
+    pub(crate) fn pread(&self, limit: usize, offset: i64) -> Result<Vec<u8>> {
         let mut buffer = vec![0u8; limit];
         let got = self.pread_into(&mut buffer, offset)?;
         buffer.truncate(got);
@@ -61,14 +61,14 @@ impl File {
     }
 
     /// Reads into `buffer` at `offset`.
-    pub fn pread_into(&self, buffer: &mut [u8], offset: i64) -> Result<usize> {
+    pub(crate) fn pread_into(&self, buffer: &mut [u8], offset: i64) -> Result<usize> {
         Self::count("pread", unsafe {
             libc::pread(self.raw(), buffer.as_mut_ptr().cast(), buffer.len(), offset)
         })
     }
 
     /// Writes several pieces at the file's position in one call.
-    pub fn writev(&self, parts: &[&[u8]]) -> Result<usize> {
+    pub(crate) fn writev(&self, parts: &[&[u8]]) -> Result<usize> {
         let parts: Vec<libc::iovec> = parts
             .iter()
             .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() })
@@ -77,77 +77,83 @@ impl File {
     }
 
     /// Moves the position, or finds data and holes.
-    pub fn seek(&self, offset: i64, whence: c_int) -> Result<i64> {
+    pub(crate) fn seek(&self, offset: i64, whence: c_int) -> Result<i64> {
         let at = unsafe { libc::lseek(self.raw(), offset, whence) };
         if at < 0 { Err(failed("lseek", "")) } else { Ok(at) }
     }
 
     /// `fstat`.
-    pub fn stat(&self) -> Result<Stat> {
+    pub(crate) fn stat(&self) -> Result<Stat> {
         let mut out = MaybeUninit::uninit();
         Self::done("fstat", unsafe { libc::fstat(self.raw(), out.as_mut_ptr()) })?;
         Ok(Stat(unsafe { out.assume_init() }))
     }
 
     /// Sets the size.
-    pub fn truncate(&self, size: i64) -> Result<()> {
+    pub(crate) fn truncate(&self, size: i64) -> Result<()> {
         Self::done("ftruncate", unsafe { libc::ftruncate(self.raw(), size) })
     }
 
     /// Sets permission bits.
-    pub fn chmod(&self, mode: u32) -> Result<()> {
+    pub(crate) fn chmod(&self, mode: u32) -> Result<()> {
         Self::done("fchmod", unsafe { libc::fchmod(self.raw(), mode) })
     }
 
     /// Sets owner and group.
-    pub fn chown(&self, uid: u32, gid: u32) -> Result<()> {
+    pub(crate) fn chown(&self, uid: u32, gid: u32) -> Result<()> {
         Self::done("fchown", unsafe { libc::fchown(self.raw(), uid, gid) })
     }
 
     /// Sets access and modification time.
-    pub fn utimens(&self, atime: (i64, i64), mtime: (i64, i64)) -> Result<()> {
+    pub(crate) fn utimens(&self, atime: (i64, i64), mtime: (i64, i64)) -> Result<()> {
         let times = [timespec(atime), timespec(mtime)];
         Self::done("futimens", unsafe { libc::futimens(self.raw(), times.as_ptr()) })
     }
 
     /// Data and attributes to disk.
-    pub fn fsync(&self) -> Result<()> {
+    pub(crate) fn fsync(&self) -> Result<()> {
         Self::done("fsync", unsafe { libc::fsync(self.raw()) })
     }
 
     /// Data to disk.
-    pub fn fdatasync(&self) -> Result<()> {
+    pub(crate) fn fdatasync(&self) -> Result<()> {
         Self::done("fdatasync", unsafe { libc::fdatasync(self.raw()) })
     }
 
     /// The whole file system to disk.
-    pub fn syncfs(&self) -> Result<()> {
+    pub(crate) fn syncfs(&self) -> Result<()> {
         Self::done("syncfs", unsafe { libc::syncfs(self.raw()) })
     }
 
     /// Starts to write a range back.
-    pub fn sync_file_range(&self, offset: i64, length: i64, flags: c_uint) -> Result<()> {
+    pub(crate) fn sync_file_range(&self, offset: i64, length: i64, flags: c_uint) -> Result<()> {
         Self::done("sync_file_range", unsafe { libc::sync_file_range(self.raw(), offset, length, flags) })
     }
 
     /// Allocates, punches or zeroes.
-    pub fn fallocate(&self, mode: c_int, offset: i64, length: i64) -> Result<()> {
+    pub(crate) fn fallocate(&self, mode: c_int, offset: i64, length: i64) -> Result<()> {
         Self::done("fallocate", unsafe { libc::fallocate(self.raw(), mode, offset, length) })
     }
 
     /// Drops clean cached pages.
-    pub fn drop_cache(&self) -> Result<()> {
+    pub(crate) fn drop_cache(&self) -> Result<()> {
         let errno = unsafe { libc::posix_fadvise(self.raw(), 0, 0, libc::POSIX_FADV_DONTNEED) };
         if errno == 0 { Ok(()) } else { Err(Error { call: "posix_fadvise", on: String::new(), errno }) }
     }
 
     /// `flock`.
-    pub fn flock(&self, operation: c_int) -> Result<()> {
+    pub(crate) fn flock(&self, operation: c_int) -> Result<()> {
         Self::done("flock", unsafe { libc::flock(self.raw(), operation) })
     }
 
     /// A record lock: `command` is `F_SETLK`, `F_OFD_SETLK`, `F_GETLK` and so on; `kind` is `F_RDLCK`, `F_WRLCK` or `F_UNLCK`.
-    pub fn record_lock(&self, command: c_int, kind: c_int, start: i64, length: i64) -> Result<libc::flock> {
+    pub(crate) fn record_lock(
+        &self,
+        command: c_int,
+        kind: c_int,
+        start: i64,
+        length: i64,
+    ) -> Result<libc::flock> {
         let mut lock = libc::flock {
             l_type: kind as libc::c_short,
             l_whence: libc::SEEK_SET as libc::c_short,
@@ -160,24 +166,24 @@ impl File {
     }
 
     /// The status flags.
-    pub fn flags(&self) -> Result<c_int> {
+    pub(crate) fn flags(&self) -> Result<c_int> {
         let flags = unsafe { libc::fcntl(self.raw(), libc::F_GETFL) };
         if flags < 0 { Err(failed("fcntl", "F_GETFL")) } else { Ok(flags) }
     }
 
     /// Sets the status flags.
-    pub fn set_flags(&self, flags: c_int) -> Result<()> {
+    pub(crate) fn set_flags(&self, flags: c_int) -> Result<()> {
         Self::done("fcntl", unsafe { libc::fcntl(self.raw(), libc::F_SETFL, flags) })
     }
 
     /// One more descriptor of the same open file.
-    pub fn duplicate(&self) -> Result<File> {
+    pub(crate) fn duplicate(&self) -> Result<File> {
         let fd = unsafe { libc::fcntl(self.raw(), libc::F_DUPFD_CLOEXEC, 0) };
         if fd < 0 { Err(failed("dup", "")) } else { Ok(File(unsafe { OwnedFd::from_raw_fd(fd) })) }
     }
 
     /// Sets an extended attribute.
-    pub fn setxattr(&self, name: &str, value: &[u8], flags: c_int) -> Result<()> {
+    pub(crate) fn setxattr(&self, name: &str, value: &[u8], flags: c_int) -> Result<()> {
         let key = c_name(OsStr::new(name));
         Self::done("fsetxattr", unsafe {
             libc::fsetxattr(self.raw(), key.as_ptr(), value.as_ptr().cast(), value.len(), flags)
@@ -185,7 +191,7 @@ impl File {
     }
 
     /// An extended attribute.
-    pub fn getxattr(&self, name: &str) -> Result<Vec<u8>> {
+    pub(crate) fn getxattr(&self, name: &str) -> Result<Vec<u8>> {
         let key = c_name(OsStr::new(name));
         let mut buffer = vec![0u8; 65536];
         let length = Self::count("fgetxattr", unsafe {
@@ -197,16 +203,21 @@ impl File {
 }
 
 /// Copies a range inside the kernel; gives how many bytes were copied.
-pub fn copy_range(from: &File, from_offset: i64, to: &File, to_offset: i64, length: usize) -> Result<usize> {
+pub(crate) fn copy_range(
+    from: &File,
+    from_offset: i64,
+    to: &File,
+    to_offset: i64,
+    length: usize,
+) -> Result<usize> {
     let (mut source, mut target): (off_t, off_t) = (from_offset, to_offset);
-    let copied = unsafe {
-        libc::copy_file_range(from.raw(), &raw mut source, to.raw(), &raw mut target, length, 0)
-    };
+    let copied =
+        unsafe { libc::copy_file_range(from.raw(), &raw mut source, to.raw(), &raw mut target, length, 0) };
     File::count("copy_file_range", copied)
 }
 
 /// Copies in the kernel at both files' positions.
-pub fn copy_at_positions(from: &File, to: &File, length: usize) -> Result<usize> {
+pub(crate) fn copy_at_positions(from: &File, to: &File, length: usize) -> Result<usize> {
     let null = std::ptr::null_mut();
     File::count("copy_file_range", unsafe {
         libc::copy_file_range(from.raw(), null, to.raw(), null, length, 0)
@@ -214,6 +225,6 @@ pub fn copy_at_positions(from: &File, to: &File, length: usize) -> Result<usize>
 }
 
 /// Makes `to` share all data of `from` (`FICLONE`).
-pub fn share_all(from: &File, to: &File) -> Result<()> {
+pub(crate) fn share_all(from: &File, to: &File) -> Result<()> {
     File::done("ioctl FICLONE", unsafe { libc::ioctl(to.raw(), libc::FICLONE, from.raw()) })
 }
