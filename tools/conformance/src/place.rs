@@ -141,6 +141,7 @@ pub(crate) fn pattern(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// Runs `work` as `user` in a thread of its own.
+#[track_caller]
 pub(crate) fn as_user<T: Send>(
     user: User,
     work: impl FnOnce() -> T + Send,
@@ -152,14 +153,13 @@ pub(crate) fn as_user<T: Send>(
 }
 
 /// Runs `work` in a thread of its own, so that what it changes about itself (ids, umask, working directory) is gone after it.
+#[track_caller]
 pub(crate) fn in_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> std::result::Result<T, Failure> {
-    thread::scope(|scope| {
-        let result = scope.spawn(work).join();
-        match result {
-            Ok(value) => value.map_err(Failure::from),
-            Err(_) => Err(Failure::Failed("the check itself panicked".to_owned())),
-        }
-    })
+    match thread::scope(|scope| scope.spawn(work).join()) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Failure::from(error)),
+        Err(_) => Err(Failure::Failed("the check itself panicked".to_owned())),
+    }
 }
 
 /// Waits until the clock that stamps files has surely moved on.
