@@ -79,7 +79,7 @@ fn stress(dir: &Path, stressor: &str, seconds: u64, seed: u64) -> Result<()> {
         "--fallocate-bytes",
         "64m",
         "--copy-file-bytes",
-        "64m",
+        "128m",
     ]);
     command.args(["--dentries", "512", "--verify", "--oomable", "--temp-path"]).arg(dir).current_dir(dir);
     program::output(&mut command, Duration::from_secs(seconds + 180)).map(drop)

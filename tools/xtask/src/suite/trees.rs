@@ -85,19 +85,24 @@ pub(crate) fn unpack(archive: &Path, into: &Path) -> Result<()> {
 
 /// Builds the first crate that can be built alone with cargo, offline, and returns its directory's name.
 fn build(tree: &Path) -> Result<String> {
+    let (name, folder, edition) = alone_in(tree)?;
+    let dir = tree.join(&folder);
+    strip_manifest(&dir, name, edition)?;
+    build_crate(&dir)?;
+    let library = dir.join("target/debug").join(format!("lib{name}.rlib"));
+    ensure!(library.is_file(), "the build of {folder} left no library");
+    Ok(folder)
+}
+
+/// A crate in `tree` that can be built alone: its name, its directory's name, its edition.
+pub(crate) fn alone_in(tree: &Path) -> Result<(&'static str, String, &'static str)> {
     let mut names: Vec<String> =
         std::fs::read_dir(tree)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     names.sort();
     for (alone, edition) in ALONE {
-        let Some(name) = names.iter().find(|name| starts(name.as_ref(), alone)) else { continue };
-        let dir = tree.join(name);
-        strip_manifest(&dir, alone, edition)?;
-        build_crate(&dir)?;
-        ensure!(
-            dir.join("target/debug").join(format!("lib{alone}.rlib")).is_file(),
-            "the build of {name} left no library"
-        );
-        return Ok(name.clone());
+        if let Some(folder) = names.iter().find(|name| starts(name.as_ref(), alone)) {
+            return Ok((alone, folder.clone(), edition));
+        }
     }
     bail!("none of the crates that can be built alone is among {names:?}")
 }
