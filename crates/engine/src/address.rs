@@ -59,8 +59,6 @@ pub(crate) enum ItemKind {
     Alias = 4,
     /// A node of the ledger (reference counts).
     Ledger = 5,
-    /// A node of the segment table.
-    Segment = 6,
 }
 
 impl ItemKind {
@@ -72,7 +70,6 @@ impl ItemKind {
             3 => Self::Side,
             4 => Self::Alias,
             5 => Self::Ledger,
-            6 => Self::Segment,
             _ => return None,
         })
     }

@@ -1,5 +1,7 @@
 //! Time comes in from outside, so that a simulated world can own it.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 /// Seconds and nanoseconds since 1970-01-01T00:00:00Z; `nanos` is below 10^9.
@@ -24,6 +26,8 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     /// A clock that only goes forward, from an arbitrary start.
     fn monotonic(&self) -> Duration;
+    /// Completes after `duration`.
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
 /// The clocks of this machine.
@@ -48,5 +52,9 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(futures_timer::Delay::new(duration))
     }
 }

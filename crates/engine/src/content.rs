@@ -239,6 +239,7 @@ pub(crate) fn write(
             replace(content, offset, end, pieces, frames, nodes)
         }
         WriteData::Frames(list) => {
+            list.iter().for_each(|frame| frame.join(frames.interval));
             let links = list.iter().map(|frame| (FrameLink::Memory(frame.clone()), frame.length()));
             replace(content, offset, end, lay(offset, links), frames, nodes)
         }

@@ -34,8 +34,8 @@ impl DirtyGauge {
 pub(crate) struct Frame {
     /// The raw address once stored, else 0.
     stored: AtomicU64,
-    /// The checkpoint interval in which it was made.
-    pub(crate) interval: u64,
+    /// The checkpoint interval in which it joined a tree.
+    interval: AtomicU64,
     length: u32,
     data: RwLock<Data>,
     gauge: Arc<DirtyGauge>,
@@ -64,7 +64,7 @@ impl Frame {
         gauge.0.fetch_add(length as u64, Ordering::Relaxed);
         Self {
             stored: AtomicU64::new(0),
-            interval,
+            interval: AtomicU64::new(interval),
             length: length as u32,
             data: RwLock::new(data),
             gauge: gauge.clone(),
@@ -75,20 +75,30 @@ impl Frame {
         Address::from_raw(self.stored.load(Ordering::Acquire))
     }
 
+    /// The checkpoint interval in which it joined a tree.
+    pub(crate) fn interval(&self) -> u64 {
+        self.interval.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it joins a tree now.
+    pub(crate) fn join(&self, interval: u64) {
+        self.interval.store(interval, Ordering::Relaxed);
+    }
+
     /// Bytes.
     pub(crate) fn length(&self) -> u32 {
         self.length
     }
 
-    /// Notes that the frame is stored, and gives its bytes away.
+    /// Notes that the frame is stored, and gives its bytes away; `None` if it was stored before, elsewhere.
     pub(crate) fn set_stored(&self, address: Address) -> Option<Bytes> {
         let mut data = self.data.write();
-        self.stored.store(address.raw(), Ordering::Release);
         let bytes = match std::mem::replace(&mut *data, Data::Gone) {
             Data::Open(bytes) => Bytes::from(bytes),
             Data::Whole(bytes) => bytes,
             Data::Gone => return None,
         };
+        self.stored.store(address.raw(), Ordering::Release);
         self.gauge.0.fetch_sub(u64::from(self.length), Ordering::Relaxed);
         Some(bytes)
     }

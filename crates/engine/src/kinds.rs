@@ -53,25 +53,6 @@ pub(crate) struct SideTree;
 pub(crate) struct AliasTree;
 /// Raw address -> number of stored references, where it is not 1; 0 is dead.
 pub(crate) struct Ledger;
-/// Segment -> where it is and how much of it is live.
-pub(crate) struct SegmentTable;
-
-/// Where a segment is and how much of it is live.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SegmentRecord {
-    /// Epoch and number in the name of the object that holds it.
-    pub(crate) object_epoch: u64,
-    pub(crate) object_number: u64,
-    /// Offset and length in bytes of its directory in the object.
-    pub(crate) directory_offset: u64,
-    pub(crate) directory_length: u32,
-    /// Bytes in the object, directory included.
-    pub(crate) bytes: u64,
-    pub(crate) live_items: u32,
-    /// Bytes of live items.
-    pub(crate) live_bytes: u64,
-}
-
 impl Tree for DirectoryTree {
     type Key = EntryKey;
     type Value = Entry;
@@ -328,47 +309,5 @@ impl Tree for Ledger {
     }
     fn decode_value(from: &mut Reader<'_>) -> Result<u32> {
         from.varint_u32()
-    }
-}
-
-impl Tree for SegmentTable {
-    type Key = u64;
-    type Value = SegmentRecord;
-    plain_tree!(SegmentTable, Segment, u64, SegmentRecord);
-
-    fn entry_bytes(_: &u64, _: &SegmentRecord) -> usize {
-        70
-    }
-    fn key_bytes(_: &u64) -> usize {
-        10
-    }
-    fn weight(value: &SegmentRecord) -> u64 {
-        value.bytes
-    }
-    fn encode_key(key: &u64, out: &mut Writer) {
-        out.varint(*key);
-    }
-    fn decode_key(from: &mut Reader<'_>) -> Result<u64> {
-        from.varint()
-    }
-    fn encode_value(value: &SegmentRecord, out: &mut Writer) {
-        out.varint(value.object_epoch);
-        out.varint(value.object_number);
-        out.varint(value.directory_offset);
-        out.varint(u64::from(value.directory_length));
-        out.varint(value.bytes);
-        out.varint(u64::from(value.live_items));
-        out.varint(value.live_bytes);
-    }
-    fn decode_value(from: &mut Reader<'_>) -> Result<SegmentRecord> {
-        Ok(SegmentRecord {
-            object_epoch: from.varint()?,
-            object_number: from.varint()?,
-            directory_offset: from.varint()?,
-            directory_length: from.varint_u32()?,
-            bytes: from.varint()?,
-            live_items: from.varint_u32()?,
-            live_bytes: from.varint()?,
-        })
     }
 }

@@ -8,11 +8,15 @@
 //! Start reading at [`Pool`].
 
 mod address;
+mod checkpoint;
 pub mod clock;
+mod check;
 mod content;
+mod diff;
 pub mod error;
 mod format;
 mod frame;
+mod gc;
 pub mod inode;
 mod kinds;
 pub mod log;
@@ -21,10 +25,14 @@ mod namespace;
 pub mod object;
 mod pool;
 mod record;
+mod recovery;
+mod refcount;
+mod segment;
 pub mod report;
 pub mod settings;
 
 mod tree;
+mod usage;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use error::{Error, ErrorKind, Result};

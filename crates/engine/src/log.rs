@@ -6,8 +6,11 @@ use bytes::Bytes;
 
 use crate::Result;
 
+pub(crate) mod batch;
 mod file;
 mod memory;
+pub(crate) mod record;
+pub(crate) mod writer;
 
 pub use file::FileLog;
 pub use memory::MemoryLog;
@@ -42,7 +45,8 @@ pub trait LogStore: Send + Sync + 'static {
     /// `Store`.
     fn sync(&self, number: u64) -> Result<()>;
 
-    /// Reads the whole medium of file `number`, remains included.
+    /// Reads the whole medium of file `number`, remains included. What it shows is durable: who recovers from it may build
+    /// on it.
     ///
     /// # Errors
     /// `NotFound`, `Store`.

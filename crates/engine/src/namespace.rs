@@ -7,7 +7,6 @@
 mod change;
 mod clone;
 mod descend;
-mod entry;
 mod file;
 mod link;
 mod locations;
@@ -18,8 +17,8 @@ mod xattr;
 
 pub(crate) use change::{Change, Outcome};
 pub(crate) use descend::{Found, Holder, Place, View, attributes, visible_ino};
-pub(crate) use locations::{Location, Locations, Trail, Where};
-pub(crate) use operation::{Operation, WriteData};
+pub(crate) use locations::{Locations, Trail, Where, stale};
+pub(crate) use operation::{AttributeChange, Operation, WriteData};
 pub(crate) use xattr::{check_xattr_size, decode_frame as decode_xattr_frame};
 
 use siphasher::sip::SipHasher13;

@@ -4,13 +4,20 @@
 //! ([`Pool::lookup`], [`Pool::read_dir`], [`Pool::create`], ...) until [`Pool::forget`]; each such return counts one reference.
 //! [`Ino::ROOT`] is always known.
 
+mod inner;
+mod read;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub(crate) use inner::{Inner, Parts};
+
 use crate::log::LogStore;
 use crate::metrics::Metrics;
+use crate::namespace::{AttributeChange, Operation, Outcome, check_name, check_xattr_size};
 use crate::object::ObjectStore;
+use crate::record::Name;
 use crate::report::{CheckReport, Difference, GcReport, Info, Status, Usage};
 use crate::{Attributes, Clock, Ino, Kind, Result, Settings, Timestamp};
 
@@ -153,22 +160,23 @@ pub struct DirectoryItem {
 
 /// An open pool. Cheap to clone; all clones are the same pool.
 #[derive(Clone)]
-pub struct Pool {}
+pub struct Pool {
+    inner: Arc<Inner>,
+}
 
-#[allow(unused_variables, clippy::todo)]
 impl Pool {
     /// Opens or makes a pool: finds the newest manifest, takes the writer's role and replays the log.
     ///
     /// # Errors
     /// `NoPool`, `PoolExists`, `NewerFormat`, `Corrupt`, `Fenced`, `NoSpace`, `Store`.
     pub async fn open(storage: Storage, clock: Arc<dyn Clock>, settings: Settings, mode: OpenMode) -> Result<Pool> {
-        todo!()
+        Ok(Pool { inner: crate::recovery::open(storage, clock, settings, mode).await? })
     }
 
     /// Does the background work (flushes, checkpoints, freeing, collection) until [`Pool::close`]. Run it on a
     /// thread of its own, with a big stack: it blocks and it walks trees recursively.
     pub async fn background(&self) {
-        todo!()
+        self.inner.background().await;
     }
 
     /// Makes a last checkpoint and stops; every later change fails with `Closed`.
@@ -176,17 +184,17 @@ impl Pool {
     /// # Errors
     /// Those of [`Pool::checkpoint`]; the pool is closed all the same and recovers from its log.
     pub async fn close(&self) -> Result<()> {
-        todo!()
+        self.inner.close().await
     }
 
     /// Counters.
     pub fn metrics(&self) -> &Metrics {
-        todo!()
+        &self.inner.metrics
     }
 
     /// The clock that the pool was opened with.
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        todo!()
+        &self.inner.clock
     }
 
     // ---- names ----
@@ -196,12 +204,12 @@ impl Pool {
     /// # Errors
     /// `NotFound`, `NotDirectory`, `Stale`, `NameTooLong`.
     pub async fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attributes> {
-        todo!()
+        self.inner.lookup(parent, name).await
     }
 
     /// Drops `count` references to `ino`.
     pub fn forget(&self, ino: Ino, count: u64) {
-        todo!()
+        self.inner.locations.lock().forget(ino, count);
     }
 
     /// Holds `ino` open: if its last name goes, its content stays until [`Pool::release`].
@@ -209,7 +217,7 @@ impl Pool {
     /// # Errors
     /// `Stale`.
     pub fn hold(&self, ino: Ino) -> Result<()> {
-        todo!()
+        self.inner.locations.lock().hold(ino, 1).map(|_| ())
     }
 
     /// Lets go of one [`Pool::hold`]; frees the file if it has no name and no other holder.
@@ -217,7 +225,7 @@ impl Pool {
     /// # Errors
     /// `Fenced`, `Closed`: the file is freed at the next open instead.
     pub async fn release(&self, ino: Ino) -> Result<()> {
-        todo!()
+        self.inner.release(ino).await
     }
 
     /// Attributes of a known inode. One that was removed while still known shows `nlink` 0.
@@ -225,7 +233,7 @@ impl Pool {
     /// # Errors
     /// `Stale`.
     pub async fn attributes(&self, ino: Ino) -> Result<Attributes> {
-        todo!()
+        self.inner.attributes(ino).await
     }
 
     /// The directory that contains a known inode (one of them, for a file of several names); the root's is itself.
@@ -234,7 +242,7 @@ impl Pool {
     /// # Errors
     /// `Stale`.
     pub fn parent(&self, ino: Ino) -> Result<Ino> {
-        todo!()
+        self.inner.parent(ino)
     }
 
     /// The path of a known inode from the root, starting with `/`; removed ones end in ` (deleted)`.
@@ -242,7 +250,7 @@ impl Pool {
     /// # Errors
     /// `Stale`.
     pub async fn path(&self, ino: Ino) -> Result<Vec<u8>> {
-        todo!()
+        self.inner.path(ino).await
     }
 
     /// Up to `limit` entries after `cookie` (0 is the start), without `.` and `..`, in the order of their cookies. With `remember` a
@@ -251,7 +259,7 @@ impl Pool {
     /// # Errors
     /// `NotDirectory`, `Stale`.
     pub async fn read_dir(&self, directory: Ino, cookie: u64, limit: usize, remember: bool) -> Result<Vec<DirectoryItem>> {
-        todo!()
+        self.inner.read_dir(directory, cookie, limit, remember).await
     }
 
     /// Makes a new inode with a name; counts a reference to it.
@@ -259,7 +267,9 @@ impl Pool {
     /// # Errors
     /// `Exists`, `NotFound` (the parent was removed), `NotDirectory`, `ReadOnly`, `NameTooLong`, `NoSpace`.
     pub async fn create(&self, parent: Ino, name: &[u8], new: NewInode) -> Result<Attributes> {
-        todo!()
+        check_name(name)?;
+        let operation = Operation::Create { parent, name: Name::from_slice(name), new };
+        self.inner.execute(operation).await.map(attributes)
     }
 
     /// Makes a file without a name in the realm of `parent` (`O_TMPFILE`), held open once and with one reference.
@@ -267,7 +277,7 @@ impl Pool {
     /// # Errors
     /// As [`Pool::create`].
     pub async fn create_unnamed(&self, parent: Ino, new: NewInode) -> Result<Attributes> {
-        todo!()
+        self.inner.execute(Operation::CreateUnnamed { parent, new }).await.map(attributes)
     }
 
     /// Gives a file one more name; counts a reference.
@@ -275,7 +285,8 @@ impl Pool {
     /// # Errors
     /// `Exists`, `IsDirectory`, `CrossRealm`, `ReadOnly`, `TooManyLinks`, `Stale`.
     pub async fn link(&self, ino: Ino, parent: Ino, name: &[u8]) -> Result<Attributes> {
-        todo!()
+        check_name(name)?;
+        self.inner.execute(Operation::Link { ino, parent, name: Name::from_slice(name) }).await.map(attributes)
     }
 
     /// Removes a name of anything but a directory.
@@ -283,7 +294,8 @@ impl Pool {
     /// # Errors
     /// `NotFound`, `IsDirectory`, `ReadOnly`.
     pub async fn unlink(&self, parent: Ino, name: &[u8]) -> Result<()> {
-        todo!()
+        check_name(name)?;
+        self.inner.execute(Operation::Unlink { parent, name: Name::from_slice(name) }).await.map(|_| ())
     }
 
     /// Removes an empty directory. The root of a read-only clone is removed with all below it, as deleting a snapshot.
@@ -291,7 +303,8 @@ impl Pool {
     /// # Errors
     /// `NotFound`, `NotDirectory`, `NotEmpty`, `ReadOnly`.
     pub async fn rmdir(&self, parent: Ino, name: &[u8]) -> Result<()> {
-        todo!()
+        check_name(name)?;
+        self.inner.execute(Operation::RemoveDirectory { parent, name: Name::from_slice(name) }).await.map(|_| ())
     }
 
     /// Removes anything with all below it in constant time; the space comes back in the background. Works on
@@ -300,7 +313,8 @@ impl Pool {
     /// # Errors
     /// `NotFound`, `ReadOnly`.
     pub async fn remove_tree(&self, parent: Ino, name: &[u8]) -> Result<()> {
-        todo!()
+        check_name(name)?;
+        self.inner.remove_tree(parent, name).await
     }
 
     /// Moves a name.
@@ -315,7 +329,10 @@ impl Pool {
         new_name: &[u8],
         mode: RenameMode,
     ) -> Result<()> {
-        todo!()
+        check_name(name)?;
+        check_name(new_name)?;
+        let (name, new_name) = (Name::from_slice(name), Name::from_slice(new_name));
+        self.inner.execute(Operation::Rename { parent, name, new_parent, new_name, mode }).await.map(|_| ())
     }
 
     /// Clones a file, a directory with everything below it, or any other inode to a new name in constant time; counts a reference.
@@ -323,7 +340,13 @@ impl Pool {
     /// # Errors
     /// `Exists`, `NotFound`, `Stale`, `ReadOnly`, `NoSpace`; with `replace` also `Invalid` where the source lies in what would be replaced.
     pub async fn clone(&self, source: Ino, parent: Ino, name: &[u8], options: CloneOptions) -> Result<Attributes> {
-        todo!()
+        check_name(name)?;
+        let CloneOptions { read_only, replace, source_path } = options;
+        let name = Name::from_slice(name);
+        let operation = Operation::Clone { source, parent, name, read_only, replace, source_path };
+        let outcome = self.inner.execute(operation).await?;
+        self.inner.metrics.clones.add(1);
+        Ok(attributes(outcome))
     }
 
     // ---- content and attributes ----
@@ -333,7 +356,14 @@ impl Pool {
     /// # Errors
     /// `ReadOnly`, `TooLarge`, `IsDirectory` or `Invalid` for a size of what has none, `NoSpace`.
     pub async fn set_attributes(&self, ino: Ino, set: SetAttributes) -> Result<Attributes> {
-        todo!()
+        let now = self.inner.clock.now();
+        let at = |time: SetTime| match time {
+            SetTime::Now => now,
+            SetTime::At(time) => time,
+        };
+        let SetAttributes { mode, uid, gid, size, atime, mtime, ctime } = set;
+        let set = AttributeChange { mode, uid, gid, size, atime: atime.map(at), mtime: mtime.map(at), ctime };
+        self.inner.execute(Operation::SetAttributes { ino, set }).await.map(attributes)
     }
 
     /// The target of a symbolic link.
@@ -341,7 +371,7 @@ impl Pool {
     /// # Errors
     /// `Invalid` if it is none, `Stale`.
     pub async fn read_link(&self, ino: Ino) -> Result<Bytes> {
-        todo!()
+        self.inner.read_link(ino).await
     }
 
     /// Appends up to `length` bytes from `offset` to `into`; fewer only at the end of the file. Holes read as zeros.
@@ -349,7 +379,7 @@ impl Pool {
     /// # Errors
     /// `IsDirectory`, `Invalid`, `Corrupt`, `Store`.
     pub async fn read(&self, ino: Ino, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<()> {
-        todo!()
+        self.inner.read(ino, offset, length, into).await
     }
 
     /// Writes all of `data` at `offset`; with `clear_set_id` the set-user-id and set-group-id bits go (as after a write by
@@ -358,7 +388,10 @@ impl Pool {
     /// # Errors
     /// `ReadOnly`, `TooLarge`, `NoSpace`, `IsDirectory`, `Invalid`.
     pub async fn write(&self, ino: Ino, offset: u64, data: Bytes, clear_set_id: bool) -> Result<Attributes> {
-        todo!()
+        self.inner.metrics.written_bytes.add(data.len() as u64);
+        let data = self.inner.write_data(offset, data);
+        let operation = Operation::Write { ino, offset: Some(offset), data, clear_set_id };
+        self.inner.execute(operation).await.map(attributes)
     }
 
     /// Writes all of `data` at the end of the file, atomically with finding the end; returns the offset it got.
@@ -366,7 +399,9 @@ impl Pool {
     /// # Errors
     /// As [`Pool::write`].
     pub async fn append(&self, ino: Ino, data: Bytes, clear_set_id: bool) -> Result<u64> {
-        todo!()
+        self.inner.metrics.written_bytes.add(data.len() as u64);
+        let data = self.inner.write_data(0, data);
+        self.inner.execute(Operation::Write { ino, offset: None, data, clear_set_id }).await.map(amount)
     }
 
     /// Allocates, punches or zeroes a range.
@@ -374,7 +409,7 @@ impl Pool {
     /// # Errors
     /// As [`Pool::write`].
     pub async fn allocate(&self, ino: Ino, offset: u64, length: u64, mode: AllocateMode) -> Result<Attributes> {
-        todo!()
+        self.inner.execute(Operation::Allocate { ino, offset, length, mode }).await.map(attributes)
     }
 
     /// The first offset at or after `offset` with data or a hole; `None` is none before the end (`ENXIO`).
@@ -382,7 +417,7 @@ impl Pool {
     /// # Errors
     /// `Stale`, `Invalid`.
     pub async fn seek(&self, ino: Ino, offset: u64, target: SeekTarget) -> Result<Option<u64>> {
-        todo!()
+        self.inner.seek(ino, offset, target).await
     }
 
     /// Shares a range of one file with another (or itself, without overlap) and returns its length, cut at the end of the source.
@@ -398,7 +433,11 @@ impl Pool {
         destination_offset: u64,
         length: u64,
     ) -> Result<u64> {
-        todo!()
+        let operation =
+            Operation::CloneRange { source, source_offset, destination, destination_offset, length };
+        let outcome = self.inner.execute(operation).await?;
+        self.inner.metrics.clones.add(1);
+        Ok(amount(outcome))
     }
 
     /// An extended attribute.
@@ -406,7 +445,7 @@ impl Pool {
     /// # Errors
     /// `NoAttribute`, `Stale`.
     pub async fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Bytes> {
-        todo!()
+        self.inner.xattr(ino, name).await
     }
 
     /// The names of all extended attributes, sorted.
@@ -414,7 +453,7 @@ impl Pool {
     /// # Errors
     /// `Stale`.
     pub async fn xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
-        todo!()
+        self.inner.xattrs(ino).await
     }
 
     /// Sets an extended attribute (at most 64 KiB each, 255 bytes of name, 128 KiB in all), and the mode with it if
@@ -423,7 +462,9 @@ impl Pool {
     /// # Errors
     /// `Exists`, `NoAttribute`, `AttributeTooLarge`, `ReadOnly`.
     pub async fn set_xattr(&self, ino: Ino, name: &[u8], value: &[u8], how: XattrMode, mode: Option<u32>) -> Result<()> {
-        todo!()
+        check_xattr_size(name, value)?;
+        let (name, value) = (name.to_vec(), value.to_vec());
+        self.inner.execute(Operation::SetXattr { ino, name, value, how, mode }).await.map(|_| ())
     }
 
     /// Removes an extended attribute.
@@ -431,7 +472,7 @@ impl Pool {
     /// # Errors
     /// `NoAttribute`, `ReadOnly`.
     pub async fn remove_xattr(&self, ino: Ino, name: &[u8]) -> Result<()> {
-        todo!()
+        self.inner.execute(Operation::RemoveXattr { ino, name: name.to_vec() }).await.map(|_| ())
     }
 
     // ---- durability ----
@@ -441,7 +482,7 @@ impl Pool {
     /// # Errors
     /// `Store`, `NoSpace`, `Fenced`, `Closed`.
     pub async fn sync(&self) -> Result<()> {
-        todo!()
+        self.inner.sync().await
     }
 
     /// Writes everything to segments and a new manifest.
@@ -449,14 +490,14 @@ impl Pool {
     /// # Errors
     /// `Store`, `NoSpace`, `Fenced`, `Closed`.
     pub async fn checkpoint(&self) -> Result<()> {
-        todo!()
+        crate::checkpoint::checkpoint(&self.inner, false).await.map(|_| ())
     }
 
     // ---- reports and upkeep ----
 
     /// The state of the pool; O(1).
     pub async fn status(&self) -> Status {
-        todo!()
+        self.inner.status().await
     }
 
     /// What is known of an inode; O(1).
@@ -464,7 +505,7 @@ impl Pool {
     /// # Errors
     /// `Stale`.
     pub async fn info(&self, ino: Ino) -> Result<Info> {
-        todo!()
+        self.inner.info(ino).await
     }
 
     /// Space of a file or tree, with what is shared told from what is exclusive. Walks nodes, never data.
@@ -472,7 +513,7 @@ impl Pool {
     /// # Errors
     /// `Stale`, `Store`, `Corrupt`.
     pub async fn usage(&self, ino: Ino) -> Result<Usage> {
-        todo!()
+        crate::usage::usage(&self.inner, ino).await
     }
 
     /// Differences between two trees in the order of their names' hashes, given to `each` until it returns false. Costs what differs.
@@ -480,7 +521,7 @@ impl Pool {
     /// # Errors
     /// `Stale`, `Store`, `Corrupt`.
     pub async fn diff(&self, first: Ino, second: Ino, each: &mut (dyn FnMut(Difference) -> bool + Send)) -> Result<()> {
-        todo!()
+        crate::diff::diff(&self.inner, first, second, each).await
     }
 
     /// Frees everything that is no longer referred to and rewrites sparse segments now.
@@ -488,7 +529,7 @@ impl Pool {
     /// # Errors
     /// `Store`, `NoSpace`, `Fenced`, `Closed`.
     pub async fn gc(&self) -> Result<GcReport> {
-        todo!()
+        self.inner.gc().await
     }
 
     /// Marks everything from the roots and compares it with every count and total.
@@ -496,7 +537,7 @@ impl Pool {
     /// # Errors
     /// `Store`; what is wrong in the pool is in the report.
     pub async fn check(&self) -> Result<CheckReport> {
-        todo!()
+        crate::check::check(&self.inner).await
     }
 
     /// Reads every stored byte and verifies it; names the paths that are hit.
@@ -504,6 +545,20 @@ impl Pool {
     /// # Errors
     /// `Store`; what is wrong in the pool is in the report.
     pub async fn scrub(&self) -> Result<CheckReport> {
-        todo!()
+        crate::check::scrub(&self.inner).await
+    }
+}
+
+fn attributes(outcome: Outcome) -> Attributes {
+    match outcome {
+        Outcome::Attributes(attributes) => *attributes,
+        Outcome::Done | Outcome::Amount(_) => unreachable!("the operation answers attributes"),
+    }
+}
+
+fn amount(outcome: Outcome) -> u64 {
+    match outcome {
+        Outcome::Amount(amount) => amount,
+        Outcome::Done | Outcome::Attributes(_) => unreachable!("the operation answers an amount"),
     }
 }

@@ -1,4 +1,4 @@
-//! One B+tree for everything: directories, files, side trees, realm aliases, reference counts, segments.
+//! One B+tree for everything: directories, files, side trees, realm aliases, reference counts.
 //!
 //! Nodes are shared by reference count and copied on their first change, so copying a root is cloning a tree. A link
 //! leads to a node in memory or to the address of a stored one. Functions that change a tree pull every node they
@@ -9,11 +9,11 @@ mod edit;
 mod node;
 mod scan;
 
-pub(crate) use edit::{get_or_insert_with, insert, pull, remove, remove_range, update};
+pub(crate) use edit::{insert, pull, remove, remove_range, update};
 pub(crate) use node::{
-    AnyNode, Body, Branch, Link, Node, Root, Tree, Visitor, VisitorMut, decode_address, resident_nodes,
+    AnyNode, Body, Link, Node, Root, Tree, Visitor, VisitorMut, decode_address, resident_nodes,
 };
-pub(crate) use scan::{find, last_before, scan, total_weight};
+pub(crate) use scan::{child_of, find, last_before, scan, total_weight};
 
 use crate::address::{Address, ItemKind};
 

@@ -1,1 +1,3 @@
-//! Data plane servers: wire protocols to the POSIX layer
+//! Data plane servers: each speaks one wire protocol to clients and [`offshoot_vfs`] to the pool.
+
+pub mod fuse;

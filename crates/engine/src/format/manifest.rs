@@ -1,1 +1,227 @@
-//! stub
+//! The manifest: the root of everything, one numbered object for each checkpoint and each change of the writer.
+
+use bytes::Bytes;
+
+use super::VERSION;
+use super::codec::{Reader, Writer, out_of_range};
+use super::inode::{decode_inode, decode_realm, encode_inode, encode_realm};
+use crate::address::{Address, ItemKind, SegmentId};
+use crate::kinds::{AliasTree, Ledger};
+use crate::record::{Inode, Realm};
+use crate::segment::SegmentRecord;
+use crate::tree::{Link, Root, Tree, decode_address};
+use crate::{Error, ErrorKind, Result, Timestamp};
+
+const MAGIC: &[u8; 8] = b"OFFSHMAN";
+const TABLE_MAGIC: &[u8; 8] = b"OFFSHTAB";
+/// Prefix of all manifests.
+pub(crate) const PREFIX: &str = "manifests/";
+/// Prefix of all segment tables.
+pub(crate) const TABLE_PREFIX: &str = "tables/";
+
+/// The path of manifest `number`.
+pub(crate) fn path(number: u64) -> String {
+    format!("{PREFIX}{number:016x}")
+}
+
+/// The path of the segment table that was written with manifest `number`.
+pub(crate) fn table_path(number: u64) -> String {
+    format!("{TABLE_PREFIX}{number:016x}")
+}
+
+/// A segment's record, or that it is no more.
+pub(crate) type TableChange = (SegmentId, Option<SegmentRecord>);
+
+/// Everything that a pool needs to open, but the log.
+#[derive(Clone)]
+pub(crate) struct Manifest {
+    pub(crate) number: u64,
+    /// Grows with every open for writing.
+    pub(crate) epoch: u64,
+    pub(crate) pool_id: [u8; 16],
+    pub(crate) hash_key: [u64; 2],
+    pub(crate) hash_mask: u64,
+    pub(crate) time: Timestamp,
+    pub(crate) root: Inode,
+    pub(crate) orphans: Inode,
+    pub(crate) aliases: Root<AliasTree>,
+    pub(crate) ledger: Root<Ledger>,
+    /// Nodes of the ledger that died with the last change of it; the next change of it notes that.
+    pub(crate) ledger_dead: Vec<Address>,
+    /// Nodes that are no longer referred to and still hold references themselves.
+    pub(crate) garbage: Vec<(Address, ItemKind)>,
+    /// Items that no count knows yet.
+    pub(crate) born: Vec<(Address, ItemKind)>,
+    pub(crate) next_number: u64,
+    pub(crate) next_realm: Realm,
+    pub(crate) next_segment: u64,
+    /// Operations that are part of this.
+    pub(crate) sequence: u64,
+    /// The first log file to replay.
+    pub(crate) log: u64,
+    /// Manifest with which the segment table was last written whole; 0 is never.
+    pub(crate) table: u64,
+    /// What has changed in the segment table since.
+    pub(crate) table_changes: Vec<TableChange>,
+}
+
+fn encode_link<K: Tree>(root: &Root<K>, out: &mut Writer) {
+    out.u64(root.as_ref().map_or(0, |link| link.address().expect("all nodes are stored before the manifest").raw()));
+}
+
+fn decode_link<K: Tree>(from: &mut Reader<'_>) -> Result<Root<K>> {
+    let raw = from.u64()?;
+    if raw == 0 {
+        return Ok(None);
+    }
+    Address::from_raw(raw).map(|address| Some(Link::Stored(address))).ok_or_else(|| out_of_range("address"))
+}
+
+fn encode_items(items: &[(Address, ItemKind)], out: &mut Writer) {
+    out.varint(items.len() as u64);
+    for (address, kind) in items {
+        out.u64(address.raw());
+        out.u8(*kind as u8);
+    }
+}
+
+fn decode_items(from: &mut Reader<'_>) -> Result<Vec<(Address, ItemKind)>> {
+    (0..from.count(9)?)
+        .map(|_| {
+            let address = decode_address(from)?;
+            Ok((address, ItemKind::from_u8(from.u8()?).ok_or_else(|| out_of_range("item kind"))?))
+        })
+        .collect()
+}
+
+fn encode_changes(changes: &[TableChange], out: &mut Writer) {
+    out.varint(changes.len() as u64);
+    for (segment, record) in changes {
+        out.varint(segment.0);
+        match record {
+            None => out.u8(0),
+            Some(record) => {
+                out.u8(1);
+                record.encode(out);
+            }
+        }
+    }
+}
+
+fn decode_changes(from: &mut Reader<'_>) -> Result<Vec<TableChange>> {
+    (0..from.count(2)?)
+        .map(|_| {
+            let segment = SegmentId(from.varint()?);
+            if segment.0 == 0 || segment.0 >= 1 << 40 {
+                return Err(out_of_range("segment"));
+            }
+            let record = match from.u8()? {
+                0 => None,
+                1 => Some(SegmentRecord::decode(from)?),
+                _ => return Err(out_of_range("segment table")),
+            };
+            Ok((segment, record))
+        })
+        .collect()
+}
+
+/// Magic, version, body, checksum of all before it.
+fn seal(magic: &[u8; 8], body: impl FnOnce(&mut Writer)) -> Bytes {
+    let mut out = Writer::with_capacity(1024);
+    out.bytes.extend_from_slice(magic);
+    out.u32(VERSION);
+    body(&mut out);
+    let checksum = crc32c::crc32c(&out.bytes);
+    out.u32(checksum);
+    out.bytes.into()
+}
+
+/// The body of a sealed object.
+fn unseal<'a>(magic: &[u8; 8], bytes: &'a [u8], name: &str) -> Result<&'a [u8]> {
+    let corrupt = || Error::new(ErrorKind::Corrupt, format!("{name} does not have the bytes that were written"));
+    if bytes.len() < 16 || bytes[..8] != *magic {
+        return Err(corrupt());
+    }
+    let body_end = bytes.len() - 4;
+    if crc32c::crc32c(&bytes[..body_end]).to_le_bytes() != bytes[body_end..] {
+        return Err(corrupt());
+    }
+    let version = u32::from_le_bytes(bytes[8..12].try_into().expect("four bytes"));
+    if version > VERSION {
+        return Err(Error::new(
+            ErrorKind::NewerFormat,
+            format!("{name} has format {version}; this program reads up to {VERSION}: use a newer offshoot"),
+        ));
+    }
+    Ok(&bytes[12..body_end])
+}
+
+/// The bytes of a whole segment table.
+pub(crate) fn encode_table(records: &[TableChange]) -> Bytes {
+    seal(TABLE_MAGIC, |out| encode_changes(records, out))
+}
+
+pub(crate) fn decode_table(bytes: &[u8], name: &str) -> Result<Vec<TableChange>> {
+    let mut from = Reader::new(unseal(TABLE_MAGIC, bytes, name)?);
+    let changes = decode_changes(&mut from)?;
+    from.end()?;
+    Ok(changes)
+}
+
+impl Manifest {
+    pub(crate) fn encode(&self) -> Bytes {
+        seal(MAGIC, |out| {
+            out.u64(self.number);
+            out.u64(self.epoch);
+            out.bytes.extend_from_slice(&self.pool_id);
+            out.u64(self.hash_key[0]);
+            out.u64(self.hash_key[1]);
+            out.u64(self.hash_mask);
+            out.time(self.time);
+            encode_inode(&self.root, out);
+            encode_inode(&self.orphans, out);
+            encode_link(&self.aliases, out);
+            encode_link(&self.ledger, out);
+            out.varint(self.ledger_dead.len() as u64);
+            self.ledger_dead.iter().for_each(|address| out.u64(address.raw()));
+            encode_items(&self.garbage, out);
+            encode_items(&self.born, out);
+            out.varint(self.next_number);
+            encode_realm(self.next_realm, out);
+            out.varint(self.next_segment);
+            out.varint(self.sequence);
+            out.varint(self.log);
+            out.varint(self.table);
+            encode_changes(&self.table_changes, out);
+        })
+    }
+
+    pub(crate) fn decode(bytes: &[u8], name: &str) -> Result<Self> {
+        let mut from = Reader::new(unseal(MAGIC, bytes, name)?);
+        let from = &mut from;
+        let manifest = Self {
+            number: from.u64()?,
+            epoch: from.u64()?,
+            pool_id: from.take(16)?.try_into().expect("sixteen bytes were taken"),
+            hash_key: [from.u64()?, from.u64()?],
+            hash_mask: from.u64()?,
+            time: from.time()?,
+            root: decode_inode(from)?,
+            orphans: decode_inode(from)?,
+            aliases: decode_link(from)?,
+            ledger: decode_link(from)?,
+            ledger_dead: (0..from.count(8)?).map(|_| decode_address(from)).collect::<Result<_>>()?,
+            garbage: decode_items(from)?,
+            born: decode_items(from)?,
+            next_number: from.varint()?,
+            next_realm: decode_realm(from)?,
+            next_segment: from.varint()?,
+            sequence: from.varint()?,
+            log: from.varint()?,
+            table: from.varint()?,
+            table_changes: decode_changes(from)?,
+        };
+        from.end()?;
+        Ok(manifest)
+    }
+}

@@ -70,6 +70,8 @@ impl FileLog {
         let failed = |e| Error::io(format!("cannot open the log in {directory:?}"), e);
         let directory = std::path::absolute(&directory).map_err(failed)?;
         disk::ensure_directories(&directory).map_err(failed)?;
+        // A process that was killed may have renamed files and not synced.
+        disk::sync_directory(&directory).map_err(failed)?;
         let mut spares = numbers(&directory, SPARE_PREFIX, 10).map_err(failed)?;
         for surplus in spares.split_off(spares.len().min(SPARES_MAX)) {
             std::fs::remove_file(directory.join(format!("{SPARE_PREFIX}{surplus}"))).map_err(failed)?;
@@ -108,6 +110,14 @@ impl FileLog {
         let file = Arc::new(file.map_err(|e| Error::io(format!("cannot open log file {path:?}"), e))?);
         state.open.insert(number, Arc::clone(&file));
         Ok(file)
+    }
+
+    fn sync_file(&self, number: u64, file: &LogFile) -> Result<()> {
+        file.check(number)?;
+        file.file.sync_data().map_err(|e| {
+            file.is_broken.store(true, Ordering::Release);
+            Error::io(format!("cannot sync log file {:?}", self.path(number)), e)
+        })
     }
 
     /// Takes a spare, or makes one of a single step.
@@ -183,15 +193,13 @@ impl LogStore for FileLog {
 
     fn sync(&self, number: u64) -> Result<()> {
         let file = self.file(number)?;
-        file.check(number)?;
-        file.file.sync_data().map_err(|e| {
-            file.is_broken.store(true, Ordering::Release);
-            Error::io(format!("cannot sync log file {:?}", self.path(number)), e)
-        })
+        self.sync_file(number, &file)
     }
 
     fn read(&self, number: u64) -> Result<Bytes> {
         let file = self.file(number)?;
+        // A killed process leaves appends in the kernel's cache: they look well, and the next power cut would take them.
+        self.sync_file(number, &file)?;
         let size = file.file.metadata().map(|m| m.len());
         size.and_then(|size| disk::read_at(&file.file, 0, size as usize))
             .map_err(|e| Error::io(format!("cannot read log file {:?}", self.path(number)), e))
@@ -296,3 +304,6 @@ fn numbers(directory: &Path, prefix: &str, radix: u32) -> io::Result<Vec<u64>> {
     found.sort_unstable();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

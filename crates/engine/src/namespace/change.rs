@@ -74,7 +74,7 @@ impl Change<'_> {
     }
 
     pub(super) fn view(&self) -> View<'_> {
-        View { state: self.state, nodes: self.nodes }
+        View { state: self.state, nodes: self.nodes, pin: None }
     }
 
     /// Changes the inode at the end of a trail; see [`change_at`].

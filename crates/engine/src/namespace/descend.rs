@@ -123,6 +123,8 @@ impl std::ops::Deref for Holder<'_> {
 pub(crate) struct View<'a> {
     pub(crate) state: &'a State,
     pub(crate) nodes: &'a dyn Nodes,
+    /// Keeps the items of the state from being deleted; not needed by who holds the lock.
+    pub(crate) pin: Option<&'a Arc<()>>,
 }
 
 /// What a name leads to, for reading.
@@ -132,6 +134,11 @@ pub(crate) enum Found<'a> {
 }
 
 impl<'a> View<'a> {
+    /// To be held while items that were seen are read without the lock.
+    pub(crate) fn pin(self) -> Option<Arc<()>> {
+        self.pin.cloned()
+    }
+
     /// The inode at the end of a trail.
     pub(crate) fn inode(self, trail: &Trail) -> Result<(Holder<'a>, Place), Interrupt> {
         let mut place = Place::base(trail.orphan);

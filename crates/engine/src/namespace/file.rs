@@ -28,9 +28,12 @@ impl Change<'_> {
             if place.read_only {
                 return Err(ErrorKind::ReadOnly.into());
             }
-            let before = inode.allocated;
+            let (before, ctime) = (inode.allocated, inode.ctime);
             inode.ctime = time;
-            change(inode, nodes)?;
+            if let Err(interrupt) = change(inode, nodes) {
+                inode.ctime = ctime;
+                return Err(interrupt);
+            }
             let bytes = inode.allocated.wrapping_sub(before);
             after = Some(attributes(inode, place));
             Ok(Totals { bytes, ..Totals::default() })
@@ -60,7 +63,7 @@ impl Change<'_> {
             inode.gid = set.gid.unwrap_or(inode.gid);
             inode.atime = set.atime.unwrap_or(inode.atime);
             inode.mtime = set.mtime.unwrap_or(inode.mtime);
-            inode.ctime = set.ctime.unwrap_or(time);
+            inode.ctime = set.ctime.unwrap_or(inode.ctime);
             Ok(())
         })?;
         Ok(Outcome::Attributes(Box::new(after)))

@@ -212,6 +212,31 @@ impl Locations {
         self.map.iter().any(|(known, location)| location.holds > 0 && self.is_within(*known, ino))
     }
 
+    /// The removed inode, `ino` itself or above it, that lies among the orphans.
+    pub(crate) fn orphan_above(&self, ino: Ino) -> Option<Ino> {
+        let mut at = ino;
+        loop {
+            if at == Ino::ROOT {
+                return None;
+            }
+            let location = self.map.get(&at)?;
+            if location.parent == ORPHANS {
+                return Some(at);
+            }
+            at = location.parent;
+        }
+    }
+
+    /// Puts an inode where a log says that it is.
+    pub(crate) fn place(&mut self, ino: Ino, parent: Ino, place: Where, realm_root: bool) {
+        self.remember(ino, parent, place.clone(), realm_root);
+        self.moved(ino, parent, place);
+        if let Some(location) = self.map.get_mut(&ino) {
+            location.realm_root = realm_root;
+            location.gone = None;
+        }
+    }
+
     /// Known inodes whose way still has to be written to log file `log`, outermost first.
     pub(crate) fn to_log(&mut self, ino: Ino, log: u64) -> SmallVec<[(Ino, Ino, Where, bool); 4]> {
         let mut found = SmallVec::new();
@@ -227,11 +252,6 @@ impl Locations {
         }
         found.reverse();
         found
-    }
-
-    /// Forgets everything (after a replay).
-    pub(crate) fn clear(&mut self) {
-        self.map.clear();
     }
 }
 

@@ -96,13 +96,109 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 /// Gives a file another name in one step; a taken name is `AlreadyExists` and changes nothing.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Not every file system knows the flag; a hard link refuses a taken name everywhere.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            std::fs::hard_link(from, to)?;
-            // The file has its new name; an old one that stays is a leftover like any other.
-            let _ = std::fs::remove_file(from);
-            Ok(())
-        }
+        // Not every file system knows the flag.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => link_new(from, to),
         other => Ok(other?),
+    }
+}
+
+/// The same with a hard link, which refuses a taken name everywhere.
+fn link_new(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::hard_link(from, to)?;
+    // The file has its new name; an old one that stays is a leftover like any other.
+    let _ = std::fs::remove_file(from);
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::path::PathBuf;
+    use std::process::Command;
+
+    use super::*;
+
+    /// A file system of a few MiB that is unmounted when dropped. Only root can have one.
+    pub(crate) struct TinyMedium {
+        pub(crate) kind: &'static str,
+        directory: tempfile::TempDir,
+    }
+
+    impl TinyMedium {
+        /// Of 1 MiB in memory; `None` with a printed reason if this machine does not let us.
+        pub(crate) fn tmpfs() -> Option<Self> {
+            Self::mount("tmpfs", &["-t", "tmpfs", "-o", "size=1m", "tmpfs"], |_| true)
+        }
+
+        /// Of 8 MiB on a loop device; `None` with a printed reason if this machine does not let us.
+        pub(crate) fn ext4() -> Option<Self> {
+            Self::mount("ext4", &["-t", "ext4", "-o", "loop"], |image| {
+                File::create(image).and_then(|f| f.set_len(8 << 20)).is_ok()
+                    && succeeds(
+                        Command::new("mkfs.ext4")
+                            .args(["-q", "-m0", "-Onone,extent,has_journal,filetype"])
+                            .arg(image),
+                    )
+            })
+        }
+
+        fn mount(
+            kind: &'static str,
+            arguments: &[&str],
+            prepare: impl FnOnce(&Path) -> bool,
+        ) -> Option<Self> {
+            let directory = tempfile::tempdir().expect("a temporary directory can be made");
+            let (image, place) = (directory.path().join("image"), directory.path().join("medium"));
+            std::fs::create_dir(&place).expect("a directory can be made");
+            let mut command = Command::new("mount");
+            command.args(arguments);
+            if kind == "ext4" {
+                command.arg(&image);
+            }
+            if !is_root() || !prepare(&image) || !succeeds(command.arg(&place)) {
+                println!(
+                    "skipped for {kind}: a file system of a few MiB cannot be mounted here, which takes root"
+                );
+                return None;
+            }
+            Some(Self { kind, directory })
+        }
+
+        pub(crate) fn path(&self) -> PathBuf {
+            self.directory.path().join("medium")
+        }
+    }
+
+    impl Drop for TinyMedium {
+        fn drop(&mut self) {
+            if !succeeds(Command::new("umount").arg(self.path())) {
+                // Files are still open, as when a test fails; it goes when they are closed.
+                succeeds(Command::new("umount").arg("--lazy").arg(self.path()));
+            }
+        }
+    }
+
+    fn is_root() -> bool {
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").expect("/proc is mounted")) == 0
+    }
+
+    fn succeeds(command: &mut Command) -> bool {
+        command.output().is_ok_and(|output| output.status.success())
+    }
+
+    #[test]
+    fn a_rename_never_replaces() {
+        for flag_is_known in [true, false] {
+            let directory = tempfile::tempdir().unwrap();
+            let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+            let rename = if flag_is_known { rename_new } else { link_new };
+            std::fs::write(&from, "new").unwrap();
+            std::fs::write(&to, "old").unwrap();
+            assert_eq!(rename(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!(std::fs::read(&to).unwrap(), b"old");
+            std::fs::remove_file(&to).unwrap();
+            rename(&from, &to).unwrap();
+            assert_eq!(std::fs::read(&to).unwrap(), b"new");
+            assert_eq!(rename(&from, &to).unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
     }
 }

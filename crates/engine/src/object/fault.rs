@@ -297,3 +297,110 @@ impl<S: ObjectStore> ObjectStore for FaultStore<S> {
         answer(self.inner.space().await, lost)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::object::{LocalStore, MemoryStore};
+
+    fn put<S: ObjectStore>(store: &S, name: &str) -> Result<()> {
+        block_on(store.put(name, vec![Bytes::from_static(b"some bytes")]))
+    }
+
+    fn names<S: ObjectStore>(store: &S) -> Vec<String> {
+        block_on(store.list("")).unwrap().into_iter().map(|o| o.name).collect()
+    }
+
+    #[test]
+    fn the_nth_call_of_a_kind_fails_once() {
+        let store = FaultStore::new(MemoryStore::new());
+        store.fail_nth(Call::Put, 2, Fault::Refused(ErrorKind::NoSpace));
+        store.fail_nth(Call::Put, 3, Fault::AnswerLost(ErrorKind::Store));
+        store.fail_nth(Call::Get, 1, Fault::Refused(ErrorKind::Store));
+        put(&store, "1").unwrap();
+        assert_eq!(put(&store, "2").unwrap_err().kind(), ErrorKind::NoSpace);
+        assert_eq!(put(&store, "3").unwrap_err().kind(), ErrorKind::Store);
+        put(&store, "4").unwrap();
+        assert_eq!(names(&store), ["1", "3", "4"]);
+        assert_eq!(block_on(store.get("1", 0, 4)).unwrap_err().kind(), ErrorKind::Store);
+        assert_eq!(block_on(store.get("1", 0, 4)).unwrap(), "some");
+        assert_eq!(block_on(store.size("1")).unwrap(), 10);
+    }
+
+    #[test]
+    fn every_kind_of_call_can_fail() {
+        let store = FaultStore::new(MemoryStore::new());
+        for call in [Call::Size, Call::List, Call::Delete, Call::Space] {
+            store.fail_nth(call, 1, Fault::Refused(ErrorKind::Store));
+        }
+        put(&store, "1").unwrap();
+        assert!(block_on(store.size("1")).is_err());
+        assert!(block_on(store.list("")).is_err());
+        assert!(block_on(store.delete("1")).is_err());
+        assert!(block_on(store.space()).is_err());
+        assert_eq!(names(&store), ["1"]);
+    }
+
+    #[test]
+    fn a_seed_chooses_the_same_calls_again() {
+        let run = |seed| {
+            let store = FaultStore::new(MemoryStore::new());
+            store.fail_randomly(seed, 4);
+            let failed: Vec<bool> = (0..200).map(|n| put(&store, &format!("{n}")).is_err()).collect();
+            store.fail_randomly(seed, 0);
+            (failed, names(&store))
+        };
+        let (failed, stored) = run(1);
+        assert_eq!((failed.clone(), stored.clone()), run(1));
+        assert_ne!(failed, run(2).0);
+        let failures = failed.iter().filter(|f| **f).count();
+        assert!((20..=80).contains(&failures), "{failures} of 200 failed");
+        // Some failed only in the answer.
+        assert!(stored.len() > 200 - failures && stored.len() < 200);
+    }
+
+    #[test]
+    fn a_power_cut_fails_every_call_until_power_is_back() {
+        for carried_out in [false, true] {
+            let power = PowerSwitch::new();
+            let store = FaultStore::with_power(MemoryStore::new(), power.clone());
+            power.cut_after(2, carried_out);
+            put(&store, "1").unwrap();
+            put(&store, "2").unwrap();
+            assert!(!power.is_cut());
+            assert!(put(&store, "3").is_err());
+            assert!(power.is_cut());
+            assert!(put(&store, "4").is_err());
+            assert!(block_on(store.get("1", 0, 1)).is_err());
+            assert_eq!(power.calls(), 3);
+            power.restore();
+            assert_eq!(names(&store).len(), if carried_out { 3 } else { 2 });
+            power.cut();
+            assert!(block_on(store.list("")).is_err());
+        }
+    }
+
+    #[test]
+    fn objects_at_rest_are_damaged_as_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let local = LocalStore::open(directory.path().to_owned()).unwrap();
+        damage(FaultStore::new(local));
+        damage(FaultStore::new(MemoryStore::new()));
+    }
+
+    fn damage<S: ObjectStore>(store: FaultStore<S>) {
+        put(&store, "a").unwrap();
+        // Read before, so that nothing may be kept of the sound bytes.
+        assert_eq!(block_on(store.get("a", 0, 100)).unwrap(), "some bytes");
+        block_on(store.flip_bit("a", 8)).unwrap();
+        assert_eq!(block_on(store.get("a", 0, 100)).unwrap(), "snme bytes");
+        block_on(store.truncate("a", 3)).unwrap();
+        assert_eq!(block_on(store.get("a", 0, 100)).unwrap(), "snm");
+        assert_eq!(block_on(store.flip_bit("a", 24)).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(block_on(store.truncate("a", 4)).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(block_on(store.flip_bit("b", 0)).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(block_on(store.size("a")).unwrap(), 3);
+    }
+}

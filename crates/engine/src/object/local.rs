@@ -3,7 +3,8 @@
 //! Owns every file below its root. An object appears under its name in one step, after its bytes are durable: they are
 //! written to a temporary file beside it, synced, and renamed without replacing; then every directory that got an entry is
 //! synced. A crash leaves at most temporary files (`~put-...`, no legal object name), which [`LocalStore::open`] removes.
-//! A temporary file is locked by the process that writes it, so that opening a store spares the files of a live writer.
+//! Opening also makes durable what it finds: a process that was killed may have renamed and not synced, and whoever builds on
+//! an object must not lose it in a later power cut. A temporary file is locked by the process that writes it, so that opening a store spares the files of a live writer.
 //!
 //! All calls block the calling thread by design: local disks are fast, a hand-over to another thread costs more than most of
 //! them. Nothing here keeps two writers apart but put-if-absent; who may write is decided by manifests.
@@ -40,8 +41,8 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// Opens the store below `root` and removes what interrupted puts have left. A root that does not exist is an empty store;
-    /// the first put makes it.
+    /// Opens the store below `root`, removes what interrupted puts have left and makes all entries durable that are there. A root
+    /// that does not exist is an empty store; the first put makes it.
     ///
     /// # Errors
     /// `Store` if `root` is something other than a directory or cannot be read.
@@ -54,7 +55,10 @@ impl LocalStore {
             next_temporary: AtomicU64::new(0),
             open_files: Mutex::default(),
         };
-        store.remove_leftovers(&store.root)?;
+        if store.root.exists() {
+            store.ensure_directory(&store.root).map_err(|e| store.unreadable(&store.root, e))?;
+            store.recover(&store.root)?;
+        }
         Ok(store)
     }
 
@@ -129,13 +133,11 @@ impl LocalStore {
         }
     }
 
-    fn remove_leftovers(&self, directory: &Path) -> Result<()> {
-        let failed = |e| Error::io(format!("cannot read the store's directory {directory:?}"), e);
-        let entries = match std::fs::read_dir(directory) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other.map_err(failed)?,
-        };
-        for entry in entries {
+    /// Removes temporary files from a directory and all below it, and makes the other entries durable.
+    fn recover(&self, directory: &Path) -> Result<()> {
+        let failed = |e| self.unreadable(directory, e);
+        let mut inner = Vec::new();
+        for entry in std::fs::read_dir(directory).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let kind = entry.file_type().map_err(failed)?;
             let file_name = entry.file_name();
@@ -143,10 +145,16 @@ impl LocalStore {
             if kind.is_file() && file_name.starts_with(TEMPORARY_PREFIX) {
                 remove_leftover(&entry.path());
             } else if kind.is_dir() && name::is_legal(file_name) {
-                self.remove_leftovers(&entry.path())?;
+                inner.push(entry.path());
             }
         }
-        Ok(())
+        disk::sync_directory(directory).map_err(failed)?;
+        self.durable_directories.lock().extend(inner.iter().cloned());
+        inner.iter().try_for_each(|directory| self.recover(directory))
+    }
+
+    fn unreadable(&self, directory: &Path, cause: io::Error) -> Error {
+        Error::io(format!("cannot open {directory:?} of the store {:?}", self.root), cause)
     }
 
     fn open_object(&self, name: &str) -> Result<Arc<OpenFile>> {
@@ -356,3 +364,6 @@ impl OpenFiles {
         self.deletions += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

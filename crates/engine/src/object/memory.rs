@@ -121,3 +121,65 @@ impl MemoryStore {
             .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no object {name}")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+
+    fn put(store: &MemoryStore, name: &str, length: usize) -> Result<()> {
+        block_on(
+            store
+                .put(name, vec![Bytes::from(vec![1; length / 2]), Bytes::from(vec![2; length - length / 2])]),
+        )
+    }
+
+    #[test]
+    fn objects_are_written_once_and_read_in_ranges() {
+        let store = MemoryStore::new();
+        put(&store, "a/b", 4).unwrap();
+        assert_eq!(put(&store, "a/b", 0).unwrap_err().kind(), ErrorKind::Exists);
+        assert_eq!(block_on(store.get("a/b", 1, 2)).unwrap(), [1, 2][..]);
+        assert_eq!(block_on(store.get("a/b", 3, u64::MAX)).unwrap(), [2][..]);
+        assert_eq!(block_on(store.get("a/b", u64::MAX, u64::MAX)).unwrap(), [][..]);
+        assert_eq!(block_on(store.size("a/b")).unwrap(), 4);
+        assert_eq!(block_on(store.get("a", 0, 1)).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(block_on(store.size("a")).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(put(&store, "../a", 0).unwrap_err().kind(), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn list_is_sorted_and_filtered() {
+        let store = MemoryStore::new();
+        for name in ["b", "a/1", "a.1", "ab", "a/0"] {
+            put(&store, name, name.len()).unwrap();
+        }
+        let names = |prefix: &str| -> Vec<String> {
+            block_on(store.list(prefix)).unwrap().into_iter().map(|o| o.name).collect()
+        };
+        assert_eq!(names(""), ["a.1", "a/0", "a/1", "ab", "b"]);
+        assert_eq!(names("a/"), ["a/0", "a/1"]);
+        assert_eq!(names("c"), Vec::<String>::new());
+        assert_eq!(block_on(store.list("b")).unwrap(), [ObjectInfo { name: "b".into(), size: 1 }]);
+    }
+
+    #[test]
+    fn a_capacity_is_kept_and_deleting_makes_room() {
+        let store = MemoryStore::new();
+        assert_eq!(block_on(store.space()).unwrap(), None);
+        store.set_capacity(Some(100));
+        put(&store, "a", 60).unwrap();
+        assert_eq!(put(&store, "b", 41).unwrap_err().kind(), ErrorKind::NoSpace);
+        assert_eq!(put(&store, "a", 41).unwrap_err().kind(), ErrorKind::Exists);
+        assert_eq!(store.used_bytes(), 60);
+        put(&store, "b", 40).unwrap();
+        assert_eq!(block_on(store.space()).unwrap(), Some(Space { total: 100, free: 0 }));
+        block_on(store.delete("a")).unwrap();
+        block_on(store.delete("a")).unwrap();
+        assert_eq!(block_on(store.space()).unwrap(), Some(Space { total: 100, free: 60 }));
+        store.set_capacity(Some(10));
+        assert_eq!(block_on(store.space()).unwrap(), Some(Space { total: 10, free: 0 }));
+        assert_eq!(block_on(store.size("b")).unwrap(), 40);
+    }
+}

@@ -7,7 +7,7 @@ use super::{Missing, Nodes};
 use crate::Result;
 use crate::address::{Address, ItemKind};
 use crate::format::codec::{Reader, Writer, out_of_range};
-use crate::kinds::{AliasTree, DirectoryTree, FileTree, FrameLink, Ledger, SegmentTable, SideTree};
+use crate::kinds::{AliasTree, DirectoryTree, FileTree, FrameLink, Ledger, SideTree};
 
 /// Nodes that exist in memory, stored or not (all pools of the process).
 static RESIDENT_NODES: AtomicUsize = AtomicUsize::new(0);
@@ -130,7 +130,7 @@ impl<K: Tree> Node<K> {
     }
 
     /// A copy that has no address.
-    fn fork(&self) -> Self {
+    pub(crate) fn fork(&self) -> Self {
         RESIDENT_NODES.fetch_add(1, Ordering::Relaxed);
         Self {
             stored: AtomicU64::new(0),
@@ -326,7 +326,6 @@ pub(crate) enum AnyNode {
     Side(Arc<Node<SideTree>>),
     Alias(Arc<Node<AliasTree>>),
     Ledger(Arc<Node<Ledger>>),
-    Segment(Arc<Node<SegmentTable>>),
 }
 
 impl AnyNode {
@@ -338,7 +337,6 @@ impl AnyNode {
             ItemKind::Side => Self::Side(Arc::new(Node::decode(bytes, address)?)),
             ItemKind::Alias => Self::Alias(Arc::new(Node::decode(bytes, address)?)),
             ItemKind::Ledger => Self::Ledger(Arc::new(Node::decode(bytes, address)?)),
-            ItemKind::Segment => Self::Segment(Arc::new(Node::decode(bytes, address)?)),
         })
     }
 
@@ -349,7 +347,6 @@ impl AnyNode {
             Self::Side(node) => node.visit(visitor),
             Self::Alias(node) => node.visit(visitor),
             Self::Ledger(node) => node.visit(visitor),
-            Self::Segment(node) => node.visit(visitor),
         }
     }
 
@@ -361,7 +358,6 @@ impl AnyNode {
             Self::Side(node) => node.bytes,
             Self::Alias(node) => node.bytes,
             Self::Ledger(node) => node.bytes,
-            Self::Segment(node) => node.bytes,
         }
     }
 }

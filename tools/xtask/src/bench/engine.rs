@@ -45,7 +45,7 @@ impl Engine {
         let storage = Storage { objects, log };
         let clock = Arc::new(SystemClock::default());
         let pool = block_on(Pool::open(storage, clock, Settings::default(), OpenMode::Create))?;
-        let worker = pool.clone();
+        let worker = Clone::clone(&pool);
         let background = std::thread::Builder::new()
             .name("background".into())
             .stack_size(STACK_BYTES)

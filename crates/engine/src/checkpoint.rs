@@ -1,0 +1,335 @@
+//! Checkpoints: everything that changed goes to segments, then a new manifest names the new roots.
+//!
+//! A checkpoint works on a snapshot of the state, which costs nothing: operations go on and copy what they change. Its steps: cut
+//! (snapshot and next log file, under the lock), frames, nodes, counts, the ledger's own nodes, seal, manifest, settle (under
+//! the lock: the live state forgets nodes that are now stored). If a step fails, what was done so far stays true and
+//! the next checkpoint goes on from there.
+
+mod settle;
+mod store;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::address::{Address, ItemKind, SegmentId};
+use crate::format::manifest::{self, Manifest};
+use crate::kinds::{Ledger, visit_inode};
+use crate::log::writer::store_frame;
+use crate::namespace::State;
+use crate::pool::Inner;
+use crate::refcount::{self, Counter, EdgeCollector, Edges};
+use crate::segment::{ObjectName, Pinned, SegmentWriter};
+use crate::tree::{Link, Root, Tree};
+use crate::{Error, ErrorKind, Result, gc};
+
+pub(crate) use settle::settle;
+use store::{FrameCollector, NodeStorer};
+
+/// Garbage nodes that one checkpoint takes apart, beside those that it replaced itself.
+const GARBAGE_BUDGET: usize = 20_000;
+
+/// What lives from checkpoint to checkpoint. One checkpoint runs at a time.
+pub(crate) struct Checkpointer {
+    /// The newest manifest.
+    pub(crate) manifest: Manifest,
+    writer: SegmentWriter,
+    /// Links of nodes that were written and not counted yet.
+    edges: Edges,
+    /// Nodes that were written by checkpoints that failed, and whose links no count knows.
+    pub(crate) lost_nodes: Vec<Address>,
+    /// Objects that hold nothing live any more, with the pin of the states that may still need them; oldest first.
+    pub(crate) dead_objects: VecDeque<(Arc<()>, Vec<ObjectName>)>,
+}
+
+impl Checkpointer {
+    pub(crate) fn new(manifest: Manifest, writer: SegmentWriter) -> Self {
+        Self {
+            manifest,
+            writer,
+            edges: Edges::default(),
+            lost_nodes: Vec::new(),
+            dead_objects: VecDeque::new(),
+        }
+    }
+}
+
+/// The links of the roots in a manifest.
+pub(crate) fn root_edges(manifest: &Manifest) -> Vec<(Address, ItemKind)> {
+    let mut links = EdgeCollector::default();
+    visit_inode(&manifest.root, &mut links);
+    visit_inode(&manifest.orphans, &mut links);
+    if let Some(link) = &manifest.aliases {
+        crate::kinds::AliasTree::visit_link(link, &mut links);
+    }
+    links.edges
+}
+
+/// What a checkpoint did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) items_freed: u64,
+    pub(crate) segments_compacted: u64,
+    pub(crate) segments_deleted: u64,
+    pub(crate) bytes_freed: u64,
+}
+
+/// Makes a checkpoint. With `collect` all garbage is taken apart and all sparse segments are rewritten, else what is due.
+pub(crate) async fn checkpoint(inner: &Inner, collect: bool) -> Result<Done> {
+    let mut checkpointer = inner.checkpointer.lock().await;
+    let this = &mut *checkpointer;
+    let (snapshot, log, interval) = cut(inner).await?;
+    let items = &inner.items;
+
+    let mut frames = FrameCollector::default();
+    frames.state(&snapshot);
+    for frame in &frames.frames {
+        store_frame(frame, &mut this.writer, items);
+        if this.writer.has_full() {
+            this.writer.put_full().await?;
+            inner.progress.notify_waiters();
+        }
+    }
+    drop(frames);
+
+    let mut storer =
+        NodeStorer { writer: &mut this.writer, edges: &mut this.edges, items, interval };
+    storer.state(&snapshot);
+    this.writer.put_full().await?;
+
+    let old_roots = root_edges(&this.manifest);
+    let mut next = Manifest {
+        number: this.manifest.number + 1,
+        time: inner.clock.now(),
+        root: settled_inode(&snapshot.root),
+        orphans: settled_inode(&snapshot.orphans),
+        aliases: snapshot.aliases.as_ref().map(|link| Link::Stored(link.address().expect("it was just stored"))),
+        next_number: snapshot.next_number,
+        next_realm: snapshot.next_realm,
+        sequence: snapshot.sequence,
+        log,
+        ..this.manifest.clone()
+    };
+
+    // Counts.
+    let born: FxHashMap<_, _> = items.born_items().clone();
+    let before = born.clone();
+    let mut edges = this.edges.clone();
+    for (address, _) in root_edges(&next) {
+        *edges.entry(address).or_default() += 1;
+    }
+    let ledger_root = this.manifest.ledger.clone();
+    let mut counter = Counter::new(items, &ledger_root, born, this.manifest.garbage.clone());
+    counter.add(&edges).await?;
+    for (address, kind) in old_roots {
+        counter.remove(address, kind).await?;
+    }
+    counter.drop_unused(interval).await?;
+    let mut dead_ledger_nodes = this.manifest.ledger_dead.clone();
+    dead_ledger_nodes.append(&mut this.lost_nodes.clone());
+    counter.bury_ledger_nodes(&dead_ledger_nodes).await?;
+    let budget = if collect { usize::MAX } else { GARBAGE_BUDGET };
+    counter.take_apart(budget).await?;
+    let counted = counter.finish();
+
+    // Segments that lost items.
+    let mut done = Done { items_freed: counted.freed, ..Done::default() };
+    let mut losses = Vec::new();
+    let mut empty = Vec::new();
+    for (segment, indexes) in &counted.dead {
+        // A segment that is still being gathered is put first, so that its record is there.
+        if !items.table().contains_key(segment) {
+            this.writer.seal().await?;
+            inner.log.lock().await.seal_frames().await?;
+        }
+        let (record, directory) = items.directory(*segment).await?;
+        let bytes: u64 = indexes
+            .iter()
+            .filter_map(|index| directory.find(*index))
+            .map(|item| u64::from(item.stored_length))
+            .sum();
+        if u64::from(record.live_items) <= indexes.len() as u64 {
+            empty.push(*segment);
+        }
+        losses.push((*segment, indexes.len() as u32, bytes));
+    }
+
+    // The ledger, and its own nodes.
+    let nodes = Pinned::new(items);
+    let mut ledger = ledger_root.clone();
+    refcount::write_counts(&mut ledger, &counted.changes, &nodes).await?;
+    for segment in &empty {
+        refcount::drop_segment(&mut ledger, *segment, &nodes).await?;
+    }
+    let mut storer =
+        NodeStorer { writer: &mut this.writer, edges: &mut Edges::default(), items, interval };
+    let written = storer.ledger(&ledger);
+    this.lost_nodes.extend(&written);
+    next.ledger = ledger.as_ref().map(|link| Link::Stored(link.address().expect("it was just stored")));
+    next.ledger_dead = replaced_ledger_nodes(inner, &ledger_root, &ledger).await?;
+    next.garbage = counted.garbage.clone();
+    this.writer.seal().await?;
+
+    // The segment table.
+    let mut table = items.table().clone();
+    for (segment, count, bytes) in &losses {
+        let record = table.get_mut(segment).expect("the record was just read");
+        record.live_items = record.live_items.saturating_sub(*count);
+        record.live_bytes = record.live_bytes.saturating_sub(*bytes);
+    }
+    let mut dead_objects = Vec::new();
+    for segment in &empty {
+        if let Some(record) = table.remove(segment) {
+            done.segments_deleted += 1;
+            done.bytes_freed += record.bytes;
+            dead_objects.push(record.object);
+        }
+    }
+    let compacted = gc::compact(inner, &mut table, &ledger, collect).await?;
+    done.segments_compacted = compacted.segments;
+    done.bytes_freed += compacted.bytes_freed;
+    dead_objects.extend(compacted.left);
+    dead_objects.sort_unstable();
+    dead_objects.dedup();
+    dead_objects.retain(|object| !table.values().any(|record| record.object == *object));
+    next.next_segment = items.next_segment();
+    next.born = counted.born.iter().map(|(address, born)| (*address, born.kind)).collect();
+    {
+        // Frames that the log has stored since belong to no count yet either.
+        let now = items.born_items();
+        next.born.extend(now.iter().filter(|(a, _)| !before.contains_key(*a)).map(|(a, b)| (*a, b.kind)));
+    }
+    let new_base = set_table(inner, &this.manifest, &mut next, &table).await?;
+
+    inner.put_manifest(&next).await?;
+
+    // From here on the checkpoint is made: nothing below may fail.
+    {
+        let mut born = items.born_items();
+        born.retain(|address, _| !before.contains_key(address) || counted.born.contains_key(address));
+        let mut live = items.table_mut();
+        for segment in &empty {
+            if let Some(record) = live.remove(segment) {
+                items.retire(*segment, record);
+            }
+        }
+        for (segment, record) in table {
+            // Segments that the log has put since are not in this table.
+            let object = record.object;
+            if let Some(old) = live.insert(segment, record)
+                && old.object != object
+            {
+                items.retire(segment, old);
+            }
+        }
+    }
+    if let Some(base) = new_base {
+        *inner.table_base.lock() = base;
+    }
+    this.edges.clear();
+    this.lost_nodes.clear();
+    this.manifest = next;
+    items.metrics().items_freed.add(counted.freed);
+    items.metrics().segments_compacted.add(done.segments_compacted);
+    items.metrics().segments_deleted.add(done.segments_deleted);
+    items.metrics().checkpoints.add(1);
+    drop(snapshot);
+    drop(settle(inner));
+    this.dead_objects.push_back((inner.new_pin(), dead_objects));
+    inner.set_last_checkpoint(this.manifest.time, this.manifest.garbage.len() as u64);
+    inner.progress.notify_waiters();
+    gc::delete_replaced(inner, this).await;
+    Ok(done)
+}
+
+/// Ends the log file and takes a snapshot: the state, the number of the log file that follows it, and the checkpoint interval that ends.
+async fn cut(inner: &Inner) -> Result<(State, u64, u64)> {
+    let mut writer = inner.log.lock().await;
+    // Flush what there is, so that little is left to do between the cut and the new file.
+    inner.flush_locked(&mut writer).await?;
+    let number = writer.number + 1;
+    let (snapshot, interval) = {
+        let mut core = inner.core.write();
+        writer.take(&mut core.tail);
+        core.log_number = number;
+        core.interval += 1;
+        (core.state.clone(), core.interval - 1)
+    };
+    let result = inner.flush_locked(&mut writer).await.and_then(|()| writer.next_file(number));
+    if let Err(error) = result {
+        return Err(inner.stop(Error::with_source(
+            if error.kind() == ErrorKind::NoSpace { ErrorKind::NoSpace } else { ErrorKind::Store },
+            format!("the log could not be continued: {error}"),
+            error,
+        )));
+    }
+    Ok((snapshot, number, interval))
+}
+
+/// The inode with addresses only.
+fn settled_inode(inode: &crate::record::Inode) -> crate::record::Inode {
+    struct Settle;
+    impl crate::tree::VisitorMut for Settle {
+        fn tree<K: Tree>(&mut self, link: &mut Link<K>) {
+            *link = Link::Stored(link.address().expect("it was just stored"));
+        }
+        fn frame(&mut self, link: &mut crate::kinds::FrameLink) {
+            *link = crate::kinds::FrameLink::Stored(link.address().expect("it was just stored"));
+        }
+    }
+    let mut copy = inode.clone();
+    crate::kinds::visit_inode_mut(&mut copy, &mut Settle);
+    copy
+}
+
+/// Nodes of the old ledger that the new one does not have.
+async fn replaced_ledger_nodes(inner: &Inner, old: &Root<Ledger>, new: &Root<Ledger>) -> Result<Vec<Address>> {
+    let mut kept = rustc_hash::FxHashSet::default();
+    if let Some(link) = new {
+        store::stored_below(link, &mut kept);
+    }
+    let mut replaced = Vec::new();
+    let mut stack: Vec<Address> = old.iter().filter_map(Link::address).collect();
+    while let Some(address) = stack.pop() {
+        if kept.contains(&address) {
+            continue;
+        }
+        replaced.push(address);
+        let node = inner.items.node(crate::tree::Missing { address, kind: ItemKind::Ledger }).await?;
+        let mut links = EdgeCollector::default();
+        node.visit(&mut links);
+        stack.extend(links.edges.into_iter().map(|(address, _)| address));
+    }
+    Ok(replaced)
+}
+
+/// Writes the segment table whole when the changes since the last time have become many; else they stay in the manifest.
+async fn set_table(
+    inner: &Inner,
+    old: &Manifest,
+    next: &mut Manifest,
+    table: &std::collections::BTreeMap<SegmentId, crate::segment::SegmentRecord>,
+) -> Result<Option<Arc<std::collections::BTreeMap<SegmentId, crate::segment::SegmentRecord>>>> {
+    let base = inner.table_base.lock().clone();
+    let mut changes: Vec<manifest::TableChange> = table
+        .iter()
+        .filter(|(segment, record)| base.get(segment) != Some(record))
+        .map(|(segment, record)| (*segment, Some(record.clone())))
+        .collect();
+    changes.extend(base.keys().filter(|segment| !table.contains_key(segment)).map(|segment| (*segment, None)));
+    if changes.len() > 256.max(table.len() / 4) {
+        let whole: Vec<_> = table.iter().map(|(segment, record)| (*segment, Some(record.clone()))).collect();
+        let path = manifest::table_path(next.number);
+        // A checkpoint that failed later may have left one behind.
+        inner.items.objects().delete(&path).await?;
+        inner.items.objects().put(&path, vec![manifest::encode_table(&whole)]).await?;
+        next.table = next.number;
+        next.table_changes = Vec::new();
+        Ok(Some(Arc::new(table.clone())))
+    } else {
+        next.table = old.table;
+        next.table_changes = changes;
+        Ok(None)
+    }
+}

@@ -1,0 +1,175 @@
+//! From executed operations to durable ones.
+//!
+//! Operations join the [`Tail`] in the order in which they are executed, under the same lock. The [`LogWriter`] takes the tail and
+//! appends it as one batch, so that one sync serves everybody who waits. Frames that a batch names are in a segment, durably, before
+//! the batch is appended.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{LogStore, batch, record};
+use crate::address::ItemKind;
+use crate::format::codec::Writer;
+use crate::frame::Frame;
+use crate::metrics::Metrics;
+use crate::namespace::{Operation, Where};
+use crate::segment::{Items, SegmentWriter};
+use crate::{Ino, Result, Timestamp};
+
+/// Operations that have been executed and not been given to the writer.
+#[derive(Default)]
+pub(crate) struct Tail {
+    /// Sequence of the first operation.
+    first: u64,
+    operations: u32,
+    out: Writer,
+    /// Frames whose addresses have to be filled in, and where.
+    frames: Vec<(usize, Arc<Frame>)>,
+    frame_bytes: u64,
+}
+
+impl Tail {
+    /// Adds where an inode is.
+    pub(crate) fn locate(&mut self, ino: Ino, parent: Ino, place: &Where, realm_root: bool) {
+        record::encode_locate(ino, parent, place, realm_root, &mut self.out);
+    }
+
+    /// Adds an executed operation.
+    pub(crate) fn push(&mut self, sequence: u64, time: Timestamp, operation: &Operation) {
+        if self.operations == 0 {
+            self.first = sequence;
+        }
+        let known = self.frames.len();
+        record::encode_operation(time, operation, &mut self.out, &mut self.frames);
+        self.frame_bytes += self.frames[known..].iter().map(|(_, frame)| u64::from(frame.length())).sum::<u64>();
+        self.operations += 1;
+    }
+
+    /// Bytes of records.
+    pub(crate) fn record_bytes(&self) -> u64 {
+        self.out.bytes.len() as u64
+    }
+
+    /// Bytes of frames that the records name.
+    pub(crate) fn frame_bytes(&self) -> u64 {
+        self.frame_bytes
+    }
+
+    fn is_empty(&self) -> bool {
+        self.out.bytes.is_empty()
+    }
+
+    /// Sequence of the last operation, if there is one.
+    fn last(&self) -> Option<u64> {
+        (self.operations > 0).then(|| self.first + u64::from(self.operations) - 1)
+    }
+}
+
+/// Writes the log.
+pub(crate) struct LogWriter {
+    store: Arc<dyn LogStore>,
+    metrics: Arc<Metrics>,
+    frames: SegmentWriter,
+    items: Arc<Items>,
+    /// The file that is appended to, and where.
+    pub(crate) number: u64,
+    offset: u64,
+    /// Taken and not yet durable; first things first.
+    pending: VecDeque<Tail>,
+}
+
+impl LogWriter {
+    pub(crate) fn new(store: Arc<dyn LogStore>, items: Arc<Items>, metrics: Arc<Metrics>, number: u64) -> Self {
+        let frames = SegmentWriter::new(items.clone());
+        Self { store, metrics, frames, items, number, offset: 0, pending: VecDeque::new() }
+    }
+
+    /// Bytes in the file so far.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Takes what the tail has, to be made durable by [`LogWriter::flush`].
+    pub(crate) fn take(&mut self, tail: &mut Tail) {
+        if !tail.is_empty() {
+            self.pending.push_back(std::mem::take(tail));
+        }
+    }
+
+    /// Makes durable all that was taken. Returns the sequence of the last operation among it. After a failure what is pending
+    /// stays so, in order.
+    pub(crate) async fn flush(&mut self) -> Result<Option<u64>> {
+        let mut last = None;
+        for index in 0..self.pending.len() {
+            let frames = std::mem::take(&mut self.pending[index].frames);
+            let stored = self.store_frames(&frames).await;
+            self.pending[index].frames = frames;
+            stored?;
+        }
+        self.frames.seal().await?;
+        let mut appended = false;
+        while let Some(tail) = self.pending.front_mut() {
+            for (at, frame) in &tail.frames {
+                let address = frame.address().expect("the frame was just stored");
+                tail.out.bytes[*at..*at + 8].copy_from_slice(&address.raw().to_le_bytes());
+            }
+            let payload = Bytes::copy_from_slice(&tail.out.bytes);
+            let header = batch::header(self.number, tail.first, tail.operations, &payload);
+            let length = (header.len() + payload.len()) as u64;
+            self.store.append(self.number, self.offset, &[header, payload])?;
+            self.offset += length;
+            self.metrics.log_batches.add(1);
+            self.metrics.log_bytes.add(length);
+            last = tail.last().or(last);
+            appended = true;
+            self.pending.pop_front();
+        }
+        if appended {
+            self.store.sync(self.number)?;
+        }
+        Ok(last)
+    }
+
+    async fn store_frames(&mut self, frames: &[(usize, Arc<Frame>)]) -> Result<()> {
+        for (_, frame) in frames {
+            store_frame(frame, &mut self.frames, &self.items);
+            if self.frames.has_full() {
+                self.frames.put_full().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts frames that were gathered for the log.
+    pub(crate) async fn seal_frames(&mut self) -> Result<()> {
+        self.frames.seal().await
+    }
+
+    /// Bytes taken and not yet durable.
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        self.pending.iter().map(|tail| tail.record_bytes() + tail.frame_bytes()).sum()
+    }
+
+    /// Starts the next file. Everything taken must be durable.
+    pub(crate) fn next_file(&mut self, number: u64) -> Result<()> {
+        assert!(self.pending.is_empty(), "a log file ends with a flush");
+        self.store.create(number)?;
+        self.number = number;
+        self.offset = 0;
+        Ok(())
+    }
+}
+
+/// Gives a frame its address and its bytes to the cache, unless that has been done.
+pub(crate) fn store_frame(frame: &Frame, writer: &mut SegmentWriter, items: &Items) {
+    if frame.address().is_some() {
+        return;
+    }
+    let Some(address) = frame.with(|bytes| writer.append(ItemKind::Frame, bytes)) else { return };
+    if let Some(bytes) = frame.set_stored(address) {
+        items.keep_frame(address, bytes);
+    }
+    items.born(address, ItemKind::Frame, frame.interval());
+}

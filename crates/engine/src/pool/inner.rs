@@ -1,0 +1,594 @@
+//! What an open pool is made of: executing operations, syncing, memory, background work.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+
+use crate::address::SegmentId;
+use crate::checkpoint::{Checkpointer, checkpoint};
+use crate::content;
+use crate::format::manifest::{self, Manifest};
+use crate::frame::{DirtyGauge, Frame};
+use crate::log::LogStore;
+use crate::log::writer::{LogWriter, Tail};
+use crate::metrics::Metrics;
+use crate::namespace::{Change, Interrupt, Locations, NameHasher, ORPHANS, Operation, Outcome, State, WriteData};
+use crate::record::Name;
+use crate::report::{GcReport, Status};
+use crate::segment::{Items, Pinned, SegmentRecord};
+use crate::{Attributes, Clock, Error, ErrorKind, Ino, Kind, Result, Settings, Timestamp};
+
+/// Writes of at least this many bytes go to segments as frames; the log only names them.
+const FRAME_WRITE_BYTES: usize = 64 << 10;
+/// Bytes of records from which the log is written without being asked to.
+const TAIL_BYTES: u64 = 4 << 20;
+/// Bytes of frames from which the log is written without being asked to.
+const TAIL_FRAME_BYTES: u64 = 16 << 20;
+/// Bytes of records that are never exceeded by more than one operation.
+const TAIL_BYTES_MAX: u64 = 32 << 20;
+/// Time for which what the store said about its space is believed.
+const SPACE_AGE_MAX: Duration = Duration::from_millis(100);
+/// What a node takes in memory, in bytes, on average.
+const NODE_MEMORY_BYTES: u64 = 14 << 10;
+
+/// What operations change, under one lock.
+pub(crate) struct Core {
+    pub(crate) state: State,
+    pub(crate) tail: Tail,
+    /// The log file that the tail belongs to.
+    pub(crate) log_number: u64,
+    /// Checkpoint intervals begun.
+    pub(crate) interval: u64,
+    /// Why nothing is changed any more.
+    pub(crate) stopped: Option<Error>,
+    /// Held by whoever reads items of the current state without the lock; they are not deleted until it is dropped.
+    pin: Arc<()>,
+}
+
+/// An open pool.
+pub(crate) struct Inner {
+    pub(crate) core: RwLock<Core>,
+    pub(crate) locations: Mutex<Locations>,
+    pub(crate) items: Arc<Items>,
+    pub(crate) log: AsyncMutex<LogWriter>,
+    pub(crate) log_store: Arc<dyn LogStore>,
+    pub(crate) checkpointer: AsyncMutex<Checkpointer>,
+    /// The segment table as it was last written whole.
+    pub(crate) table_base: Mutex<Arc<BTreeMap<SegmentId, SegmentRecord>>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Settings,
+    pub(crate) hasher: NameHasher,
+    pub(crate) gauge: Arc<DirtyGauge>,
+    pub(crate) pool_id: [u8; 16],
+    /// Told when memory was freed.
+    pub(crate) progress: Notify,
+    /// Told when the background has something to do.
+    work: Notify,
+    durable: AtomicU64,
+    background_runs: AtomicBool,
+    closing: AtomicBool,
+    log_bytes: AtomicU64,
+    /// Bytes of records in the tail.
+    tail_bytes: AtomicU64,
+    space: Mutex<Option<(Duration, Option<crate::object::Space>)>>,
+    last_checkpoint: Mutex<(Timestamp, Duration)>,
+    garbage: AtomicU64,
+    manifest_number: AtomicU64,
+}
+
+/// The parts that recovery puts together.
+pub(crate) struct Parts {
+    pub(crate) state: State,
+    pub(crate) interval: u64,
+    pub(crate) items: Arc<Items>,
+    pub(crate) log: LogWriter,
+    pub(crate) log_store: Arc<dyn LogStore>,
+    pub(crate) checkpointer: Checkpointer,
+    pub(crate) table_base: Arc<BTreeMap<SegmentId, SegmentRecord>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Settings,
+    pub(crate) hasher: NameHasher,
+    pub(crate) gauge: Arc<DirtyGauge>,
+}
+
+impl Inner {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let manifest = &parts.checkpointer.manifest;
+        Self {
+            core: RwLock::new(Core {
+                log_number: parts.log.number,
+                interval: parts.interval,
+                tail: Tail::default(),
+                stopped: None,
+                pin: Arc::new(()),
+                state: parts.state.clone(),
+            }),
+            locations: Mutex::default(),
+            durable: AtomicU64::new(parts.state.sequence),
+            pool_id: manifest.pool_id,
+            last_checkpoint: Mutex::new((manifest.time, parts.clock.monotonic())),
+            garbage: AtomicU64::new(manifest.garbage.len() as u64),
+            manifest_number: AtomicU64::new(manifest.number),
+            items: parts.items,
+            log: AsyncMutex::new(parts.log),
+            log_store: parts.log_store,
+            checkpointer: AsyncMutex::new(parts.checkpointer),
+            table_base: Mutex::new(parts.table_base),
+            metrics: parts.metrics,
+            clock: parts.clock,
+            settings: parts.settings,
+            hasher: parts.hasher,
+            gauge: parts.gauge,
+            progress: Notify::new(),
+            work: Notify::new(),
+            background_runs: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            log_bytes: AtomicU64::new(0),
+            tail_bytes: AtomicU64::new(0),
+            space: Mutex::new(None),
+        }
+    }
+
+    /// Bytes that may be written and not yet stored.
+    fn dirty_bytes_max(&self) -> u64 {
+        self.settings.memory_bytes / 3
+    }
+
+    fn dirty_nodes_bytes(&self) -> u64 {
+        let resident = crate::tree::resident_nodes() as u64;
+        resident.saturating_sub(self.items.cached_nodes()) * NODE_MEMORY_BYTES
+    }
+
+    /// Memory that only a checkpoint frees: frames and nodes that are not stored.
+    fn dirty_bytes(&self) -> u64 {
+        self.gauge.get() + self.dirty_nodes_bytes()
+    }
+
+    // ---- executing ----
+
+    /// Cuts large writes into frames, before any lock is taken.
+    pub(crate) fn write_data(&self, offset: u64, data: Bytes) -> WriteData {
+        if data.len() < FRAME_WRITE_BYTES {
+            return WriteData::Bytes(data);
+        }
+        let frames = content::chunks(offset, &data);
+        WriteData::Frames(frames.into_iter().map(|chunk| Arc::new(Frame::whole(chunk, 0, &self.gauge))).collect())
+    }
+
+    /// Executes an operation and gives it to the log.
+    pub(crate) async fn execute(&self, operation: Operation) -> Result<Outcome> {
+        self.admit(&operation).await?;
+        let nodes = Pinned::new(&self.items);
+        loop {
+            let interrupt = match self.attempt(&operation, &nodes) {
+                Ok(outcome) => return Ok(outcome),
+                Err(interrupt) => interrupt,
+            };
+            match interrupt {
+                Interrupt::Error(error) => return Err(error),
+                Interrupt::Missing(missing) => nodes.fetch(missing).await?,
+                Interrupt::Alias { outer, inner } => self.alias(outer, inner).await?,
+            }
+        }
+    }
+
+    /// Gives a realm an alias within another.
+    pub(crate) async fn alias(&self, outer: u64, inner: u64) -> Result<()> {
+        Box::pin(self.execute(Operation::Alias { outer, inner })).await.map(|_| ())
+    }
+
+    fn attempt(&self, operation: &Operation, nodes: &Pinned<'_>) -> Result<Outcome, Interrupt> {
+        let time = self.clock.now();
+        let mut guard = self.core.write();
+        let core = &mut *guard;
+        if let Some(error) = &core.stopped {
+            return Err(error.clone().into());
+        }
+        let mut locations = self.locations.lock();
+        for ino in operation.inodes().into_iter().flatten() {
+            for (ino, parent, place, realm_root) in locations.to_log(ino, core.log_number) {
+                core.tail.locate(ino, parent, &place, realm_root);
+            }
+        }
+        let mut change = Change {
+            state: &mut core.state,
+            locations: &mut locations,
+            nodes,
+            hasher: self.hasher,
+            gauge: &self.gauge,
+            interval: core.interval,
+            time,
+            replay: false,
+        };
+        let outcome = change.apply(operation)?;
+        if let Outcome::Attributes(attributes) = &outcome
+            && let Some(location) = locations.get_mut(attributes.ino)
+            && matches!(operation, Operation::Create { .. } | Operation::Clone { .. })
+        {
+            // The operation itself tells a replay where the new inode is.
+            location.logged_in = core.log_number;
+        }
+        core.tail.push(core.state.sequence, time, operation);
+        self.tail_bytes.store(core.tail.record_bytes(), Ordering::Relaxed);
+        let due = core.tail.record_bytes() > TAIL_BYTES || core.tail.frame_bytes() > TAIL_FRAME_BYTES;
+        drop(locations);
+        drop(guard);
+        self.metrics.mutations.add(1);
+        if due {
+            self.work.notify_one();
+        }
+        Ok(outcome)
+    }
+
+    /// Waits until there is memory, and refuses what would fill the store.
+    async fn admit(&self, operation: &Operation) -> Result<()> {
+        let grows = match operation {
+            Operation::Unlink { .. }
+            | Operation::RemoveDirectory { .. }
+            | Operation::RemoveTree { .. }
+            | Operation::DropOrphan { .. }
+            | Operation::RemoveXattr { .. }
+            | Operation::SetAttributes { .. }
+            | Operation::Rename { .. }
+            | Operation::Alias { .. } => false,
+            Operation::Allocate { mode, .. } => matches!(mode, crate::pool::AllocateMode::Allocate { .. }),
+            _ => true,
+        };
+        if !grows {
+            return Ok(());
+        }
+        if let Some(free) = self.free_bytes().await?
+            && free < self.settings.reserve_bytes + self.gauge.get()
+        {
+            return Err(Error::new(
+                ErrorKind::NoSpace,
+                "the pool is full: remove what is not needed, or give its store more space",
+            ));
+        }
+        if self.tail_bytes.load(Ordering::Relaxed) > TAIL_BYTES_MAX {
+            // The background is behind: whoever adds to the log helps writing it.
+            self.metrics.memory_waits.add(1);
+            self.sync().await?;
+        }
+        while self.dirty_bytes() > self.dirty_bytes_max() {
+            if let Some(error) = &self.core.read().stopped {
+                return Err(error.clone());
+            }
+            self.metrics.memory_waits.add(1);
+            if self.background_runs.load(Ordering::Acquire) {
+                let progress = self.progress.notified();
+                self.work.notify_one();
+                if self.dirty_bytes() > self.dirty_bytes_max() {
+                    progress.await;
+                }
+            } else {
+                checkpoint(self, false).await?;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that can still be written, if there is a limit.
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        let now = self.clock.monotonic();
+        let known = *self.space.lock();
+        let space = match known {
+            Some((at, space)) if now.saturating_sub(at) < SPACE_AGE_MAX => space,
+            _ => {
+                let space = self.items.objects().space().await?;
+                *self.space.lock() = Some((now, space));
+                space
+            }
+        };
+        let by_store = space.map(|space| space.free);
+        let by_setting = self.settings.capacity_bytes.map(|capacity| capacity.saturating_sub(self.stored_bytes()));
+        Ok(match (by_store, by_setting) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        })
+    }
+
+    /// Removes a tree. Files with names both inside and outside must learn of it, so such names go one by one first.
+    pub(crate) async fn remove_tree(&self, parent: Ino, name: &[u8]) -> Result<()> {
+        let found = self.lookup(parent, name).await?;
+        let result = async {
+            if found.kind == Kind::Directory && !found.clone_root && !found.read_only {
+                Box::pin(self.unlink_linked(found.ino)).await?;
+            }
+            self.execute(Operation::RemoveTree { parent, name: Name::from_slice(name) }).await.map(|_| ())
+        }
+        .await;
+        self.locations.lock().forget(found.ino, 1);
+        result
+    }
+
+    /// Removes the names below a directory that lead to files with several names.
+    async fn unlink_linked(&self, directory: Ino) -> Result<()> {
+        if self.totals(directory).await?.links == 0 {
+            return Ok(());
+        }
+        let mut cookie = 0;
+        loop {
+            let items = self.read_dir(directory, cookie, 1000, true).await?;
+            let Some(last) = items.last() else { return Ok(()) };
+            cookie = last.cookie;
+            let mut result = Ok(());
+            for item in &items {
+                let attributes = &item.attributes;
+                if result.is_ok() {
+                    result = match attributes.kind {
+                        // A clone below has a realm of its own: nothing outside shares its files.
+                        Kind::Directory if attributes.clone_root => Ok(()),
+                        Kind::Directory => Box::pin(self.unlink_linked(attributes.ino)).await,
+                        _ if self.is_linked(directory, &item.name).await? => {
+                            let name = Name::from_slice(&item.name);
+                            self.execute(Operation::Unlink { parent: directory, name }).await.map(|_| ())
+                        }
+                        _ => Ok(()),
+                    };
+                }
+                self.locations.lock().forget(attributes.ino, 1);
+            }
+            result?;
+        }
+    }
+
+    /// Lets go of one hold.
+    pub(crate) async fn release(&self, ino: Ino) -> Result<()> {
+        let orphan = {
+            let mut locations = self.locations.lock();
+            let top = locations.orphan_above(ino);
+            locations.hold(ino, -1)?;
+            top.filter(|top| !locations.any_held_within(*top))
+        };
+        match orphan {
+            Some(ino) => match self.execute(Operation::DropOrphan { ino }).await {
+                Err(error) if error.kind() == ErrorKind::Stale => Ok(()),
+                other => other.map(|_| ()),
+            },
+            None => Ok(()),
+        }
+    }
+
+    // ---- durability ----
+
+    /// Makes everything executed before this call durable.
+    pub(crate) async fn sync(&self) -> Result<()> {
+        self.metrics.syncs.add(1);
+        let target = {
+            let core = self.core.read();
+            if let Some(error) = &core.stopped {
+                return Err(error.clone());
+            }
+            core.state.sequence
+        };
+        if self.durable.load(Ordering::Acquire) >= target {
+            return Ok(());
+        }
+        let mut writer = self.log.lock().await;
+        if self.durable.load(Ordering::Acquire) >= target {
+            return Ok(());
+        }
+        writer.take(&mut self.core.write().tail);
+        self.tail_bytes.store(0, Ordering::Relaxed);
+        self.flush_locked(&mut writer).await
+    }
+
+    /// Flushes what the log writer has taken.
+    pub(crate) async fn flush_locked(&self, writer: &mut LogWriter) -> Result<()> {
+        let before = writer.offset();
+        match writer.flush().await {
+            Ok(last) => {
+                if let Some(last) = last {
+                    self.durable.fetch_max(last, Ordering::AcqRel);
+                }
+                self.log_bytes.fetch_add(writer.offset() - before, Ordering::Relaxed);
+                self.progress.notify_waiters();
+                Ok(())
+            }
+            // A full disk can be emptied: nothing is lost, the next flush tries again.
+            Err(error) if error.kind() == ErrorKind::NoSpace => Err(error),
+            Err(error) => Err(self.stop(Error::with_source(
+                error.kind(),
+                format!("the log could not be written: {error}"),
+                error,
+            ))),
+        }
+    }
+
+    /// Accepts no changes any more.
+    pub(crate) fn stop(&self, error: Error) -> Error {
+        let mut core = self.core.write();
+        if core.stopped.is_none() {
+            tracing::error!(%error, "the pool accepts no changes any more");
+            core.stopped = Some(error.clone());
+        }
+        self.progress.notify_waiters();
+        error
+    }
+
+    /// Puts a manifest under its number. A number that is taken means that another writer has taken over.
+    pub(crate) async fn put_manifest(&self, manifest: &Manifest) -> Result<()> {
+        match self.items.objects().put(&manifest::path(manifest.number), vec![manifest.encode()]).await {
+            Ok(()) => {
+                self.manifest_number.store(manifest.number, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Exists => Err(self.stop(Error::with_source(
+                ErrorKind::Fenced,
+                "another writer has taken over the pool; what was synced is safe, restart to continue from it",
+                error,
+            ))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A new pin for the states from now on; returns the one of the states before.
+    pub(crate) fn new_pin(&self) -> Arc<()> {
+        std::mem::replace(&mut self.core.write().pin, Arc::new(()))
+    }
+
+    /// Keeps the items of the current state from being deleted.
+    pub(crate) fn pin(&self) -> Arc<()> {
+        self.core.read().pin.clone()
+    }
+
+    pub(crate) fn pin_of(core: &Core) -> Arc<()> {
+        core.pin.clone()
+    }
+
+    pub(crate) fn set_last_checkpoint(&self, time: Timestamp, garbage: u64) {
+        *self.last_checkpoint.lock() = (time, self.clock.monotonic());
+        self.garbage.store(garbage, Ordering::Relaxed);
+        self.log_bytes.store(0, Ordering::Relaxed);
+    }
+
+    // ---- background ----
+
+    pub(crate) async fn background(&self) {
+        self.background_runs.store(true, Ordering::Release);
+        let mut flushed = self.clock.monotonic();
+        let mut failures = 0u32;
+        while !self.closing.load(Ordering::Acquire) {
+            let pause = self.settings.flush_interval.min(Duration::from_secs(1)) * (1 << failures.min(5));
+            let work = std::pin::pin!(self.work.notified());
+            futures::future::select(work, self.clock.sleep(pause)).await;
+            if self.core.read().stopped.is_some() {
+                break;
+            }
+            let now = self.clock.monotonic();
+            let (records, frames) = {
+                let core = self.core.read();
+                (core.tail.record_bytes(), core.tail.frame_bytes())
+            };
+            let mut result = Ok(());
+            if records > TAIL_BYTES
+                || frames > TAIL_FRAME_BYTES
+                || (records > 0 && now.saturating_sub(flushed) >= self.settings.flush_interval)
+            {
+                result = self.sync().await;
+                flushed = now;
+            }
+            if result.is_ok() && self.checkpoint_is_due(now) {
+                result = checkpoint(self, false).await.map(|_| ());
+            }
+            failures = match result {
+                Ok(()) => 0,
+                Err(error) => {
+                    tracing::warn!(%error, "background work failed and will be tried again");
+                    self.progress.notify_waiters();
+                    failures + 1
+                }
+            };
+        }
+        self.background_runs.store(false, Ordering::Release);
+        self.progress.notify_waiters();
+    }
+
+    fn checkpoint_is_due(&self, now: Duration) -> bool {
+        let changed = self.log_bytes.load(Ordering::Relaxed) > 0;
+        let (_, last) = *self.last_checkpoint.lock();
+        let log_bytes_max = self.settings.checkpoint_log_bytes.min(self.dirty_bytes_max());
+        self.dirty_bytes() > self.dirty_bytes_max() / 2
+            || self.log_bytes.load(Ordering::Relaxed) > log_bytes_max
+            || (changed && now.saturating_sub(last) >= self.settings.checkpoint_interval)
+            || (self.garbage.load(Ordering::Relaxed) > 0 && now.saturating_sub(last) >= Duration::from_millis(200))
+    }
+
+    pub(crate) async fn close(&self) -> Result<()> {
+        self.closing.store(true, Ordering::Release);
+        self.work.notify_one();
+        let synced = self.sync().await;
+        let result = match synced {
+            Ok(()) => checkpoint(self, false).await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        let mut core = self.core.write();
+        if core.stopped.is_none() {
+            core.stopped = Some(Error::new(ErrorKind::Closed, "the pool has been closed"));
+        }
+        result
+    }
+
+    pub(crate) async fn gc(&self) -> Result<GcReport> {
+        let mut report = GcReport::default();
+        // Rewritten segments let go of their old places one checkpoint later.
+        for _ in 0..2 {
+            let done = checkpoint(self, true).await?;
+            report.items_freed += done.items_freed;
+            report.segments_compacted += done.segments_compacted;
+            report.segments_deleted += done.segments_deleted;
+            report.freed_bytes += done.bytes_freed;
+        }
+        Ok(report)
+    }
+
+    // ---- state ----
+
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.items.table().values().map(|record| record.bytes).sum()
+    }
+
+    pub(crate) async fn status(&self) -> Status {
+        let free = self.free_bytes().await.ok().flatten();
+        let (live_bytes, stored_bytes, segments) = {
+            let table = self.items.table();
+            let live = table.values().map(|record| record.live_bytes).sum();
+            (live, table.values().map(|record| record.bytes).sum::<u64>(), table.len() as u64)
+        };
+        let pending = self.log.try_lock().map_or(0, |writer| writer.pending_bytes());
+        let core = self.core.read();
+        let totals = core.state.root.totals();
+        let tail = core.tail.record_bytes() + core.tail.frame_bytes();
+        let known = self.locations.lock().len() as u64;
+        let gathering = self.items.gathering_bytes();
+        let memory = self.items.cached_bytes() + self.dirty_bytes() + core.tail.record_bytes() + gathering + known * 100;
+        let used = stored_bytes + self.gauge.get();
+        let free = free.map_or(u64::MAX >> 13, |free| free.saturating_sub(self.settings.reserve_bytes));
+        Status {
+            pool_id: self.pool_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            format_version: crate::format::VERSION,
+            writer_epoch: self.items.epoch(),
+            manifest: self.manifest_number.load(Ordering::Relaxed),
+            files: totals.files,
+            directories: totals.directories,
+            logical_bytes: totals.bytes,
+            live_bytes,
+            stored_bytes,
+            segments,
+            realms: core.state.next_realm.uid - crate::record::Realm::FIRST.uid,
+            garbage_queue: self.garbage.load(Ordering::Relaxed),
+            dirty_bytes: self.gauge.get(),
+            memory_bytes: memory,
+            memory_bytes_max: self.settings.memory_bytes,
+            unsynced_bytes: tail + pending,
+            log_bytes: self.log_bytes.load(Ordering::Relaxed),
+            last_checkpoint: self.last_checkpoint.lock().0,
+            total_bytes: used.saturating_add(free),
+            free_bytes: free,
+            stopped: core.stopped.as_ref().map(ToString::to_string),
+        }
+    }
+
+    pub(crate) fn parent(&self, ino: Ino) -> Result<Ino> {
+        if ino == Ino::ROOT {
+            return Ok(ino);
+        }
+        let locations = self.locations.lock();
+        let location = locations.get(ino).ok_or_else(|| crate::namespace::stale(ino))?;
+        Ok(if location.parent == ORPHANS { Ino::ROOT } else { location.parent })
+    }
+
+    /// Attributes of what was removed and is still known.
+    pub(crate) fn gone(&self, ino: Ino) -> Option<Attributes> {
+        self.locations.lock().get(ino).filter(|l| l.parent != ORPHANS)?.gone.as_deref().cloned()
+    }
+}

@@ -1,0 +1,397 @@
+//! Reading: names, attributes and content of the current state.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::inner::Inner;
+use crate::content;
+use crate::kinds::{EntryKey, Extent, FrameLink};
+use crate::namespace::{
+    Found, Holder, Interrupt, Locations, ORPHANS, Place, Trail, View, Where, attributes, check_name,
+    decode_xattr_frame, stale, visible_ino,
+};
+use crate::pool::{DirectoryItem, SeekTarget};
+use crate::record::{Content, Entry, Inode, Name, SideKey, Totals, XattrList, Xattrs};
+use crate::report::Info;
+use crate::segment::Pinned;
+use crate::tree::{self, Link, Node, Tree};
+use crate::{Attributes, Error, ErrorKind, Ino, Kind, Result};
+
+/// Extents that one look at a file takes along.
+const EXTENTS_AT_ONCE: usize = 1024;
+
+impl Inner {
+    /// Runs a read on the current state, again and again until everything it needs is in memory.
+    pub(crate) async fn view<R>(
+        &self,
+        mut read: impl FnMut(View<'_>, &mut Locations) -> Result<R, Interrupt>,
+    ) -> Result<R> {
+        let nodes = Pinned::new(&self.items);
+        let mut pin = None;
+        loop {
+            let interrupt = {
+                let core = self.core.read();
+                let current = Self::pin_of(&core);
+                let view = View { state: &core.state, nodes: &nodes, pin: Some(&current) };
+                let mut locations = self.locations.lock();
+                match read(view, &mut locations) {
+                    Ok(result) => return Ok(result),
+                    Err(Interrupt::Error(error)) => return Err(error),
+                    Err(interrupt) => {
+                        pin.get_or_insert(current);
+                        interrupt
+                    }
+                }
+            };
+            match interrupt {
+                Interrupt::Missing(missing) => nodes.fetch(missing).await?,
+                Interrupt::Alias { outer, inner } => self.alias(outer, inner).await?,
+                Interrupt::Error(_) => unreachable!("errors were returned"),
+            }
+        }
+    }
+
+    /// The node that a link leads to.
+    pub(crate) async fn node<K: Tree>(&self, link: &Link<K>) -> Result<Arc<Node<K>>> {
+        let address = match link {
+            Link::Memory(node) => return Ok(node.clone()),
+            Link::Stored(address) => *address,
+        };
+        let node = self.items.node(tree::Missing { address, kind: K::KIND }).await?;
+        Ok(K::unwrap(node).expect("a node has the kind it was fetched as"))
+    }
+
+    /// Shows an inode that exists.
+    pub(crate) async fn with_inode<R>(
+        &self,
+        ino: Ino,
+        mut show: impl FnMut(&Inode, Place, View<'_>) -> Result<R, Interrupt>,
+    ) -> Result<R> {
+        self.view(|view, locations| {
+            let trail = locations.trail(ino)?;
+            let (inode, place) = view.inode(&trail)?;
+            show(&inode, place, view)
+        })
+        .await
+    }
+
+    pub(crate) async fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attributes> {
+        if name.len() > 255 {
+            return Err(ErrorKind::NameTooLong.into());
+        }
+        if check_name(name).is_err() {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let key = self.hasher.key(name);
+        self.view(|view, locations| {
+            if parent == ORPHANS {
+                return Err(ErrorKind::Stale.into());
+            }
+            let trail = locations.trail(parent)?;
+            let (directory, place) = view.inode(&trail)?;
+            match view.entry(&directory, &key)? {
+                Found::Inode(inode) => {
+                    let below = place.below(&inode, &view.state.aliases, view.nodes)?;
+                    let found = attributes(&inode, below);
+                    locations.remember(found.ino, parent, Where::Name(key.clone()), inode.is_realm_root());
+                    Ok(found)
+                }
+                Found::Linked(side) => {
+                    let (found, root) = linked(view, locations, parent, side)?;
+                    locations.remember(found.ino, root, Where::Side(side), false);
+                    Ok(found)
+                }
+            }
+        })
+        .await
+    }
+
+    /// Whether a name leads to a file of several names.
+    pub(crate) async fn is_linked(&self, parent: Ino, name: &[u8]) -> Result<bool> {
+        let key = self.hasher.key(name);
+        self.with_inode(parent, |directory, _, view| {
+            Ok(matches!(view.entry(directory, &key)?, Found::Linked(_)))
+        })
+        .await
+    }
+
+    pub(crate) async fn totals(&self, ino: Ino) -> Result<Totals> {
+        self.with_inode(ino, |inode, _, _| Ok(inode.totals())).await
+    }
+
+    pub(crate) async fn attributes(&self, ino: Ino) -> Result<Attributes> {
+        if let Some(gone) = self.gone(ino) {
+            return Ok(gone);
+        }
+        self.with_inode(ino, |inode, place, _| Ok(attributes(inode, place))).await
+    }
+
+    pub(crate) async fn info(&self, ino: Ino) -> Result<Info> {
+        self.with_inode(ino, |inode, place, _| {
+            let totals = inode.totals();
+            Ok(Info {
+                attributes: attributes(inode, place),
+                origin: inode.origin.as_deref().cloned(),
+                files: totals.files,
+                directories: totals.directories,
+                logical_bytes: totals.bytes,
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn path(&self, ino: Ino) -> Result<Vec<u8>> {
+        let locations = self.locations.lock();
+        let mut at = ino;
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        let mut deleted = false;
+        while at != Ino::ROOT && at != ORPHANS {
+            let location = locations.get(at).ok_or_else(|| stale(ino))?;
+            deleted |= location.gone.is_some() || location.parent == ORPHANS;
+            match &location.place {
+                Where::Name(key) => names.push(key.name.to_vec()),
+                Where::Side(key) => names.push(format!("(inode {})", key.number).into_bytes()),
+            }
+            at = location.parent;
+        }
+        let mut path = Vec::new();
+        for name in names.iter().rev() {
+            path.push(b'/');
+            path.extend_from_slice(name);
+        }
+        if path.is_empty() {
+            path.push(b'/');
+        }
+        if deleted {
+            path.extend_from_slice(b" (deleted)");
+        }
+        Ok(path)
+    }
+
+    pub(crate) async fn read_dir(
+        &self,
+        directory: Ino,
+        cookie: u64,
+        limit: usize,
+        remember: bool,
+    ) -> Result<Vec<DirectoryItem>> {
+        if self.gone(directory).is_some_and(|gone| gone.kind == Kind::Directory) {
+            return Ok(Vec::new());
+        }
+        let from = EntryKey { hash: cookie + 1, name: Name::new() };
+        self.view(|view, locations| {
+            let trail = locations.trail(directory)?;
+            let (inode, place) = view.inode(&trail)?;
+            let entries = &inode.directory().ok_or(ErrorKind::NotDirectory)?.entries;
+            let mut found: Vec<(EntryKey, Attributes, Way)> = Vec::with_capacity(limit.min(1024));
+            let stopped = tree::scan(entries, &from, view.nodes, &mut |key, entry| {
+                // Entries of one hash stay together: a cookie cannot lead between them.
+                if found.len() >= limit && found.last().is_some_and(|(last, ..)| last.hash != key.hash) {
+                    return ControlFlow::Break(Ok(()));
+                }
+                let shown = match entry {
+                    Entry::Inode(inode) => place
+                        .below(inode, &view.state.aliases, view.nodes)
+                        .map(|below| (attributes(inode, below), Way::Inode(inode.is_realm_root()))),
+                    Entry::Linked(side) => linked(view, locations, directory, *side)
+                        .map(|(attributes, root)| (attributes, Way::Linked(root, *side))),
+                };
+                match shown {
+                    Ok((attributes, how)) => {
+                        found.push((key.clone(), attributes, how));
+                        ControlFlow::Continue(())
+                    }
+                    Err(interrupt) => ControlFlow::Break(Err(interrupt)),
+                }
+            })?;
+            stopped.unwrap_or(Ok(()))?;
+            if remember {
+                for (key, attributes, how) in &found {
+                    match how {
+                        Way::Inode(realm_root) => {
+                            locations.remember(attributes.ino, directory, Where::Name(key.clone()), *realm_root);
+                        }
+                        Way::Linked(root, side) => {
+                            locations.remember(attributes.ino, *root, Where::Side(*side), false);
+                        }
+                    }
+                }
+            }
+            let mut items = Vec::with_capacity(found.len());
+            let mut found = found.into_iter().peekable();
+            while let Some((key, attributes, _)) = found.next() {
+                let shares_hash = found.peek().is_some_and(|(next, ..)| next.hash == key.hash);
+                // Going on in the middle of a group of one hash shows the group again rather than losing some of it.
+                let cookie = if shares_hash { key.hash - 1 } else { key.hash };
+                items.push(DirectoryItem { name: key.name.into_vec(), cookie, attributes });
+            }
+            Ok(items)
+        })
+        .await
+    }
+
+    pub(crate) async fn read_link(&self, ino: Ino) -> Result<Bytes> {
+        self.with_inode(ino, |inode, _, _| match (&inode.content, inode.kind) {
+            (Content::Inline(target), Kind::Symlink) => Ok(target.clone()),
+            _ => Err(Error::new(ErrorKind::Invalid, "not a symbolic link").into()),
+        })
+        .await
+    }
+
+    pub(crate) async fn read(&self, ino: Ino, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<()> {
+        let mut at = offset;
+        let mut left = length as u64;
+        into.reserve(length.min(4 << 20));
+        while left > 0 {
+            let (piece, pin) = self
+                .with_inode(ino, |inode, _, view| Ok((look(inode, at, left, view)?, view.pin())))
+                .await?;
+            let done = match piece {
+                Piece::End => break,
+                Piece::Bytes(bytes) => {
+                    into.extend_from_slice(&bytes);
+                    bytes.len() as u64
+                }
+                Piece::Extents(extents, end) => {
+                    let start = at;
+                    for (extent_start, extent) in extents {
+                        let first = extent_start.max(at);
+                        let last = (extent_start + u64::from(extent.length)).min(end);
+                        into.resize(into.len() + (first - at) as usize, 0);
+                        let from = extent.start as usize + (first - extent_start) as usize;
+                        self.copy_frame(&extent.frame, from, (last - first) as usize, into).await?;
+                        at = last;
+                    }
+                    into.resize(into.len() + (end - at) as usize, 0);
+                    at = start;
+                    end - start
+                }
+            };
+            drop(pin);
+            at += done;
+            left -= done.min(left);
+        }
+        self.metrics.read_bytes.add(at - offset);
+        Ok(())
+    }
+
+    async fn copy_frame(&self, link: &FrameLink, from: usize, length: usize, into: &mut Vec<u8>) -> Result<()> {
+        let address = match link {
+            FrameLink::Memory(frame) => {
+                let copied = frame.with(|bytes| into.extend_from_slice(&bytes[from..from + length]));
+                if copied.is_some() {
+                    return Ok(());
+                }
+                frame.address().expect("a frame without bytes is stored")
+            }
+            FrameLink::Stored(address) => *address,
+        };
+        let bytes = self.items.frame(address).await?;
+        let part = bytes.get(from..from + length).ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, format!("frame {address:?} is shorter than the file says"))
+        })?;
+        into.extend_from_slice(part);
+        Ok(())
+    }
+
+    pub(crate) async fn seek(&self, ino: Ino, offset: u64, target: SeekTarget) -> Result<Option<u64>> {
+        self.with_inode(ino, |inode, _, view| {
+            if inode.kind != Kind::File {
+                return Err(ErrorKind::Invalid.into());
+            }
+            if offset >= inode.size {
+                return Ok(None);
+            }
+            Ok(match target {
+                SeekTarget::Data => content::next_data(&inode.content, offset, inode.size, view.nodes)?,
+                SeekTarget::Hole => Some(content::next_hole(&inode.content, offset, inode.size, view.nodes)?),
+            })
+        })
+        .await
+    }
+
+    async fn xattr_list(&self, ino: Ino) -> Result<Arc<XattrList>> {
+        if self.gone(ino).is_some() {
+            return Ok(Arc::default());
+        }
+        let (xattrs, _pin) =
+            self.with_inode(ino, |inode, _, view| Ok((inode.xattrs.clone(), view.pin()))).await?;
+        Ok(match xattrs {
+            Xattrs::None => Arc::default(),
+            Xattrs::Inline(list) => list,
+            Xattrs::Frame(frame, length) => {
+                let mut bytes = Vec::new();
+                self.copy_frame(&frame, 0, length as usize, &mut bytes).await?;
+                Arc::new(decode_xattr_frame(&bytes)?)
+            }
+        })
+    }
+
+    pub(crate) async fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Bytes> {
+        let list = self.xattr_list(ino).await?;
+        let index = list
+            .binary_search_by(|(present, _)| present.as_slice().cmp(name))
+            .map_err(|_| Error::from(ErrorKind::NoAttribute))?;
+        Ok(Bytes::copy_from_slice(&list[index].1))
+    }
+
+    pub(crate) async fn xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
+        Ok(self.xattr_list(ino).await?.iter().map(|(name, _)| name.clone()).collect())
+    }
+}
+
+/// How a directory's entry leads to its inode.
+enum Way {
+    /// By value; whether it is the root of a realm.
+    Inode(bool),
+    /// Through the side tree of a realm's root.
+    Linked(Ino, SideKey),
+}
+
+/// An inode of several names that a known directory has an entry for, and the root of its realm.
+fn linked(
+    view: View<'_>,
+    locations: &Locations,
+    directory: Ino,
+    side: SideKey,
+) -> Result<(Attributes, Ino), Interrupt> {
+    let root = locations.realm_root(directory)?;
+    let trail = if root == Ino::ROOT { Trail::default() } else { locations.trail(root)? };
+    let (holder, place): (Holder<'_>, Place) = view.inode(&trail)?;
+    let (inode, below) = view.side(&holder, place, side)?;
+    debug_assert_eq!(visible_ino(&inode, below).number(), inode.number);
+    Ok((attributes(&inode, below), root))
+}
+
+/// Some of a file's content.
+enum Piece {
+    End,
+    Bytes(Bytes),
+    /// Extents, uncut, and the offset up to which they tell everything.
+    Extents(Vec<(u64, Extent)>, u64),
+}
+
+fn look(inode: &Inode, at: u64, left: u64, view: View<'_>) -> Result<Piece, Interrupt> {
+    match inode.kind {
+        Kind::File => {}
+        Kind::Directory => return Err(ErrorKind::IsDirectory.into()),
+        _ => return Err(Error::new(ErrorKind::Invalid, "only regular files have content").into()),
+    }
+    if at >= inode.size {
+        return Ok(Piece::End);
+    }
+    let end = inode.size.min(at + left);
+    if let Content::Inline(bytes) = &inode.content
+        && at < bytes.len() as u64
+    {
+        return Ok(Piece::Bytes(bytes.slice(at as usize..(end as usize).min(bytes.len()))));
+    }
+    let extents = content::extents(&inode.content, at, end, EXTENTS_AT_ONCE, view.nodes)?;
+    let end = match extents.last() {
+        Some((start, extent)) if extents.len() == EXTENTS_AT_ONCE => end.min(start + u64::from(extent.length)),
+        _ => end,
+    };
+    Ok(Piece::Extents(extents, end))
+}

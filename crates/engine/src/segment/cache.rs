@@ -1,0 +1,75 @@
+//! Nodes and frames in memory.
+
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quick_cache::Weighter;
+use rustc_hash::FxHashMap;
+
+use super::items::Items;
+use crate::Result;
+use crate::address::{Address, ItemKind};
+use crate::tree::{AnyNode, Missing, Nodes};
+
+/// What a cached entry takes beside its bytes: key, counts, list heads.
+const OVERHEAD_BYTES: u64 = 160;
+
+#[derive(Clone)]
+pub(super) struct NodeWeight;
+
+impl<K> Weighter<K, AnyNode> for NodeWeight {
+    fn weight(&self, _: &K, node: &AnyNode) -> u64 {
+        // A decoded page takes about twice its encoded bytes.
+        2 * node.bytes() as u64 + OVERHEAD_BYTES
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct FrameWeight;
+
+impl<K> Weighter<K, Bytes> for FrameWeight {
+    fn weight(&self, _: &K, frame: &Bytes) -> u64 {
+        frame.len() as u64 + OVERHEAD_BYTES
+    }
+}
+
+/// The nodes that one operation works with: what it has seen once stays until it is over, whatever the cache does.
+pub(crate) struct Pinned<'a> {
+    items: &'a Items,
+    nodes: Mutex<FxHashMap<Address, AnyNode>>,
+    frames: Mutex<FxHashMap<Address, Bytes>>,
+}
+
+impl<'a> Pinned<'a> {
+    pub(crate) fn new(items: &'a Items) -> Self {
+        Self { items, nodes: Mutex::default(), frames: Mutex::default() }
+    }
+
+    /// Fetches what was missing.
+    pub(crate) async fn fetch(&self, missing: Missing) -> Result<()> {
+        if missing.kind == ItemKind::Frame {
+            let frame = self.items.frame(missing.address).await?;
+            self.frames.lock().insert(missing.address, frame);
+        } else {
+            let node = self.items.node(missing).await?;
+            self.nodes.lock().insert(missing.address, node);
+        }
+        Ok(())
+    }
+}
+
+impl Nodes for Pinned<'_> {
+    fn get(&self, address: Address) -> Option<AnyNode> {
+        let mut nodes = self.nodes.lock();
+        if let Some(node) = nodes.get(&address) {
+            return Some(node.clone());
+        }
+        let node = self.items.cached_node(address)?;
+        nodes.insert(address, node.clone());
+        Some(node)
+    }
+
+    fn frame(&self, address: Address) -> Option<Bytes> {
+        self.frames.lock().get(&address).cloned()
+    }
+}

@@ -1,0 +1,311 @@
+//! Reading items: from segments that are still being gathered, from the caches, from the store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use quick_cache::sync::Cache;
+use rustc_hash::FxHashMap;
+
+use super::cache::{FrameWeight, NodeWeight};
+use super::layout::{Directory, FOOTER_TAIL_BYTES, parse_footer_tail, parse_object_footer};
+use super::writer::Gathering;
+use super::{ObjectName, SegmentRecord};
+use crate::address::{Address, ItemKind, SegmentId};
+use crate::metrics::Metrics;
+use crate::object::ObjectStore;
+use crate::tree::{AnyNode, Missing};
+use crate::{Compression, Error, ErrorKind, Result};
+
+/// Sizes of the caches and how items are compressed.
+pub(crate) struct ItemsSettings {
+    pub(crate) compression: Compression,
+    pub(crate) node_cache_bytes: u64,
+    pub(crate) frame_cache_bytes: u64,
+    pub(crate) directory_cache_bytes: u64,
+    pub(crate) segment_bytes: u64,
+}
+
+#[derive(Clone)]
+struct DirectoryWeight;
+
+impl quick_cache::Weighter<(SegmentId, ObjectName), Arc<Directory>> for DirectoryWeight {
+    fn weight(&self, _: &(SegmentId, ObjectName), directory: &Arc<Directory>) -> u64 {
+        (directory.items.len() * size_of::<super::Item>()) as u64 + 128
+    }
+}
+
+/// An item that was written and that no count knows yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Born {
+    pub(crate) kind: ItemKind,
+    /// The checkpoint interval in which it was made.
+    pub(crate) interval: u64,
+}
+
+/// All stored items of a pool.
+pub(crate) struct Items {
+    pub(super) objects: Arc<dyn ObjectStore>,
+    pub(super) settings: ItemsSettings,
+    pub(super) metrics: Arc<Metrics>,
+    nodes: Cache<Address, AnyNode, NodeWeight>,
+    frames: Cache<Address, Bytes, FrameWeight>,
+    directories: Cache<(SegmentId, ObjectName), Arc<Directory>, DirectoryWeight>,
+    /// Items that were written and that no count knows yet, with the checkpoint interval in which they were made.
+    born: Mutex<FxHashMap<Address, Born>>,
+    /// Every stored segment.
+    table: RwLock<BTreeMap<SegmentId, SegmentRecord>>,
+    /// Records of segments that were moved or dropped, for those who still read an older state.
+    retired: Mutex<Vec<(SegmentId, SegmentRecord)>>,
+    /// Segments that are still being gathered or put.
+    pub(super) gathering: Mutex<FxHashMap<SegmentId, Arc<Gathering>>>,
+    next_segment: AtomicU64,
+    pub(super) epoch: AtomicU64,
+}
+
+impl Items {
+    pub(crate) fn new(objects: Arc<dyn ObjectStore>, settings: ItemsSettings, metrics: Arc<Metrics>) -> Self {
+        let estimate = |bytes: u64, each: u64| (bytes / each).clamp(64, 4 << 20) as usize;
+        Self {
+            objects,
+            metrics,
+            nodes: Cache::with_weighter(
+                estimate(settings.node_cache_bytes, 12 << 10),
+                settings.node_cache_bytes,
+                NodeWeight,
+            ),
+            frames: Cache::with_weighter(
+                estimate(settings.frame_cache_bytes, 16 << 10),
+                settings.frame_cache_bytes,
+                FrameWeight,
+            ),
+            directories: Cache::with_weighter(
+                estimate(settings.directory_cache_bytes, 32 << 10),
+                settings.directory_cache_bytes,
+                DirectoryWeight,
+            ),
+            settings,
+            born: Mutex::default(),
+            table: RwLock::default(),
+            retired: Mutex::default(),
+            gathering: Mutex::default(),
+            next_segment: AtomicU64::new(1),
+            epoch: AtomicU64::new(0),
+        }
+    }
+
+    /// The number of the segment that is begun next.
+    pub(crate) fn next_segment(&self) -> u64 {
+        self.next_segment.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_next_segment(&self, next: u64) {
+        self.next_segment.store(next, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_segment_id(&self) -> SegmentId {
+        SegmentId(self.next_segment.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_epoch(&self, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Relaxed);
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn table(&self) -> parking_lot::RwLockReadGuard<'_, BTreeMap<SegmentId, SegmentRecord>> {
+        self.table.read()
+    }
+
+    pub(crate) fn table_mut(&self) -> parking_lot::RwLockWriteGuard<'_, BTreeMap<SegmentId, SegmentRecord>> {
+        self.table.write()
+    }
+
+    /// Notes a new item.
+    pub(crate) fn born(&self, address: Address, kind: ItemKind, interval: u64) {
+        self.born.lock().insert(address, Born { kind, interval });
+    }
+
+    /// The items that no count knows yet.
+    pub(crate) fn born_items(&self) -> parking_lot::MutexGuard<'_, FxHashMap<Address, Born>> {
+        self.born.lock()
+    }
+
+    /// Bytes in the caches.
+    pub(crate) fn cached_bytes(&self) -> u64 {
+        self.nodes.weight() + self.frames.weight() + self.directories.weight()
+    }
+
+    /// Whether a segment is not in the store yet.
+    pub(crate) fn is_gathering(&self, segment: SegmentId) -> bool {
+        self.gathering.lock().contains_key(&segment)
+    }
+
+    /// Nodes in the cache.
+    pub(crate) fn cached_nodes(&self) -> u64 {
+        self.nodes.len() as u64
+    }
+
+    /// Bytes of segments that are not in the store yet.
+    pub(crate) fn gathering_bytes(&self) -> u64 {
+        self.gathering.lock().values().map(|gathering| gathering.bytes()).sum()
+    }
+
+    /// A node, if it is in the cache.
+    pub(crate) fn cached_node(&self, address: Address) -> Option<AnyNode> {
+        self.nodes.get(&address)
+    }
+
+    pub(crate) fn keep_node(&self, address: Address, node: AnyNode) {
+        self.nodes.insert(address, node);
+    }
+
+    pub(crate) fn keep_frame(&self, address: Address, bytes: Bytes) {
+        self.frames.insert(address, bytes);
+    }
+
+    /// Drops an item that is dead from the caches.
+    pub(crate) fn drop_cached(&self, address: Address, kind: ItemKind) {
+        if kind == ItemKind::Frame {
+            self.frames.remove(&address);
+        } else {
+            self.nodes.remove(&address);
+        }
+    }
+
+    /// A node, from the cache or the store.
+    pub(crate) async fn node(&self, missing: Missing) -> Result<AnyNode> {
+        if let Some(node) = self.nodes.get(&missing.address) {
+            return Ok(node);
+        }
+        let bytes = self.read(missing.address, missing.kind).await?;
+        let node = AnyNode::decode(missing.kind, &bytes, missing.address).map_err(|error| {
+            Error::with_source(ErrorKind::Corrupt, format!("node {:?} cannot be decoded", missing.address), error)
+        })?;
+        self.nodes.insert(missing.address, node.clone());
+        Ok(node)
+    }
+
+    /// The bytes of a frame, from the cache or the store.
+    pub(crate) async fn frame(&self, address: Address) -> Result<Bytes> {
+        if let Some(bytes) = self.frames.get(&address) {
+            return Ok(bytes);
+        }
+        let bytes = self.read(address, ItemKind::Frame).await?;
+        self.frames.insert(address, bytes.clone());
+        Ok(bytes)
+    }
+
+    /// The bytes of an item, past the caches.
+    ///
+    /// # Errors
+    /// `Corrupt` if they are not there or not what was written, `Store`.
+    pub(crate) async fn read(&self, address: Address, kind: ItemKind) -> Result<Bytes> {
+        let segment = address.segment();
+        let gathering = self.gathering.lock().get(&segment).cloned();
+        if let Some(gathering) = gathering
+            && let Some((item, stored)) = gathering.read(address.index())
+        {
+            return item.open(segment, stored);
+        }
+        let mut records: Vec<SegmentRecord> = self.table.read().get(&segment).cloned().into_iter().collect();
+        let moved = self.retired.lock().iter().filter(|(id, _)| *id == segment).map(|(_, r)| r.clone()).collect::<Vec<_>>();
+        records.extend(moved);
+        if records.is_empty() {
+            // It may have been put since the first look.
+            records.extend(self.table.read().get(&segment).cloned());
+        }
+        for record in records {
+            let directory = self.directory_at(segment, &record).await?;
+            let Some(item) = directory.find(address.index()).filter(|item| item.kind == kind) else { continue };
+            let path = record.object.path();
+            let stored = self
+                .objects
+                .get(&path, item.offset, u64::from(item.stored_length))
+                .await
+                .map_err(|error| absent(&path, error))?;
+            self.metrics.items_fetched.add(1);
+            self.metrics.fetched_bytes.add(stored.len() as u64);
+            return item
+                .open(segment, stored)
+                .map_err(|error| Error::with_source(error.kind(), format!("{path}: {error}"), error));
+        }
+        Err(Error::new(ErrorKind::Corrupt, format!("there is no item {} in segment {:x}", address.index(), segment.0)))
+    }
+
+    /// Keeps the record of a segment that was moved or dropped, until [`Items::forget_retired`].
+    pub(crate) fn retire(&self, segment: SegmentId, record: SegmentRecord) {
+        self.retired.lock().push((segment, record));
+    }
+
+    /// Forgets retired records that lie in one of these objects.
+    pub(crate) fn forget_retired(&self, objects: &[ObjectName]) {
+        self.retired.lock().retain(|(_, record)| !objects.contains(&record.object));
+    }
+
+    pub(crate) fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.objects
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.settings.segment_bytes
+    }
+
+    /// The directory of a stored segment.
+    pub(crate) async fn directory(&self, segment: SegmentId) -> Result<(SegmentRecord, Arc<Directory>)> {
+        let record = self.table.read().get(&segment).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, format!("segment {:x} is not in the segment table", segment.0))
+        })?;
+        let directory = self.directory_at(segment, &record).await?;
+        Ok((record, directory))
+    }
+
+    /// The directory of a segment as it lies at a place.
+    pub(crate) async fn directory_at(&self, segment: SegmentId, record: &SegmentRecord) -> Result<Arc<Directory>> {
+        if let Some(directory) = self.directories.get(&(segment, record.object)) {
+            return Ok(directory);
+        }
+        let path = record.object.path();
+        let bytes = self
+            .objects
+            .get(&path, record.directory_offset, u64::from(record.directory_length))
+            .await
+            .map_err(|error| absent(&path, error))?;
+        let directory = Arc::new(
+            Directory::decode(&bytes, segment)
+                .map_err(|error| Error::with_source(error.kind(), format!("{path}: {error}"), error))?,
+        );
+        self.directories.insert((segment, record.object), directory.clone());
+        Ok(directory)
+    }
+
+    /// The segments of an object and where their directories are, from the object itself.
+    pub(crate) async fn footer(&self, object: ObjectName, size: u64) -> Result<Vec<super::layout::FooterEntry>> {
+        let path = object.path();
+        let tail_bytes = FOOTER_TAIL_BYTES as u64;
+        let start = size.checked_sub(tail_bytes).ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{path} is cut off")))?;
+        let tail = self.objects.get(&path, start, tail_bytes).await?;
+        let (length, checksum) = parse_footer_tail(&tail)?;
+        let start = start
+            .checked_sub(u64::from(length))
+            .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{path} is cut off")))?;
+        let list = self.objects.get(&path, start, u64::from(length)).await?;
+        parse_object_footer(&list, checksum)
+    }
+}
+
+/// An object that should be there and is not, is damage; other failures are the store's.
+fn absent(path: &str, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::with_source(ErrorKind::Corrupt, format!("{path} is missing"), error),
+        _ => error,
+    }
+}

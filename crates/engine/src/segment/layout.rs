@@ -1,0 +1,226 @@
+//! The bytes of an object that holds segments: header, then for each segment its items and its directory, then the footer.
+
+use bytes::Bytes;
+
+use super::codec::Codec;
+use crate::address::{ItemKind, SegmentId};
+use crate::format::VERSION;
+use crate::format::codec::{Reader, Writer, out_of_range};
+use crate::{Error, ErrorKind, Result};
+
+const MAGIC: &[u8; 8] = b"OFFSHSEG";
+const FOOTER_MAGIC: &[u8; 8] = b"OFFSHEND";
+/// Magic, version, zero, epoch.
+const HEADER_BYTES: usize = 24;
+/// Length of the footer's list, checksum, magic.
+pub(crate) const FOOTER_TAIL_BYTES: usize = 16;
+
+/// One item of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) index: u32,
+    /// Offset in the object, in bytes.
+    pub(crate) offset: u64,
+    pub(crate) stored_length: u32,
+    pub(crate) raw_length: u32,
+    pub(crate) kind: ItemKind,
+    pub(crate) codec: Codec,
+    /// CRC-32C over the item's place and nature, then its stored bytes.
+    pub(crate) checksum: u32,
+}
+
+impl Item {
+    fn checksum_of(&self, segment: SegmentId, stored: &[u8]) -> u32 {
+        let mut nature = [0u8; 18];
+        nature[..8].copy_from_slice(&segment.0.to_le_bytes());
+        nature[8..12].copy_from_slice(&self.index.to_le_bytes());
+        nature[12..16].copy_from_slice(&self.raw_length.to_le_bytes());
+        nature[16] = self.kind as u8;
+        nature[17] = self.codec.to_stored();
+        crc32c::crc32c_append(crc32c::crc32c(&nature), stored)
+    }
+
+    /// Checks stored bytes and decompresses them.
+    pub(crate) fn open(&self, segment: SegmentId, stored: Bytes) -> Result<Bytes> {
+        if stored.len() != self.stored_length as usize || self.checksum_of(segment, &stored) != self.checksum {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("item {} of segment {:x} does not have the bytes that were written", self.index, segment.0),
+            ));
+        }
+        super::codec::decode(self.codec, stored, self.raw_length as usize)
+    }
+}
+
+/// The items of a segment, ascending by index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Directory {
+    pub(crate) items: Vec<Item>,
+}
+
+impl Directory {
+    pub(crate) fn find(&self, index: u32) -> Option<&Item> {
+        // As long as nothing was dropped before it, an item stands at its index.
+        match self.items.get(index as usize) {
+            Some(item) if item.index == index => Some(item),
+            _ => self.items.binary_search_by_key(&index, |item| item.index).ok().map(|at| &self.items[at]),
+        }
+    }
+
+    fn encode(&self, segment: SegmentId) -> Vec<u8> {
+        let mut out = Writer::with_capacity(16 * self.items.len() + 32);
+        out.u64(segment.0);
+        out.varint(self.items.len() as u64);
+        let mut next = 0;
+        for item in &self.items {
+            out.varint(u64::from(item.index - next));
+            next = item.index + 1;
+            out.varint(item.offset);
+            out.varint(u64::from(item.stored_length));
+            out.varint(u64::from(item.raw_length));
+            out.u8(item.kind as u8);
+            out.u8(item.codec.to_stored());
+            out.u32(item.checksum);
+        }
+        let checksum = crc32c::crc32c(&out.bytes);
+        out.u32(checksum);
+        out.bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8], segment: SegmentId) -> Result<Self> {
+        let corrupt = || {
+            Error::new(ErrorKind::Corrupt, format!("the directory of segment {:x} is not what was written", segment.0))
+        };
+        let body = bytes.len().checked_sub(4).ok_or_else(corrupt)?;
+        if crc32c::crc32c(&bytes[..body]).to_le_bytes() != bytes[body..] {
+            return Err(corrupt());
+        }
+        let mut from = Reader::new(&bytes[..body]);
+        if from.u64()? != segment.0 {
+            return Err(corrupt());
+        }
+        let count = from.count(10)?;
+        let mut items = Vec::with_capacity(count);
+        let mut next = 0u64;
+        for _ in 0..count {
+            let index = next.checked_add(from.varint()?).filter(|i| *i < 1 << 24).ok_or_else(corrupt)?;
+            next = index + 1;
+            items.push(Item {
+                index: index as u32,
+                offset: from.varint()?,
+                stored_length: from.varint_u32()?,
+                raw_length: from.varint_u32()?,
+                kind: ItemKind::from_u8(from.u8()?).ok_or_else(|| out_of_range("item kind"))?,
+                codec: Codec::from_stored(from.u8()?)?,
+                checksum: from.u32()?,
+            });
+        }
+        from.end()?;
+        Ok(Self { items })
+    }
+}
+
+/// A segment in a footer: id, and offset and length of its directory.
+pub(crate) type FooterEntry = (SegmentId, u64, u32);
+
+/// Gathers the bytes of an object.
+pub(crate) struct ObjectBuilder {
+    bytes: Vec<u8>,
+    footer: Vec<FooterEntry>,
+}
+
+impl ObjectBuilder {
+    pub(crate) fn new(epoch: u64, capacity: usize) -> Self {
+        let mut bytes = Vec::with_capacity(capacity);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&epoch.to_le_bytes());
+        debug_assert_eq!(bytes.len(), HEADER_BYTES);
+        Self { bytes, footer: Vec::new() }
+    }
+
+    /// Bytes so far.
+    pub(crate) fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Adds an item of `segment`; `index` is higher than all of it so far.
+    pub(crate) fn push(
+        &mut self,
+        segment: SegmentId,
+        index: u32,
+        kind: ItemKind,
+        raw_length: u32,
+        codec: Codec,
+        stored: &[u8],
+    ) -> Item {
+        let mut item = Item {
+            index,
+            offset: self.bytes.len() as u64,
+            stored_length: stored.len() as u32,
+            raw_length,
+            kind,
+            codec,
+            checksum: 0,
+        };
+        item.checksum = item.checksum_of(segment, stored);
+        self.bytes.extend_from_slice(stored);
+        item
+    }
+
+    /// The stored bytes of an item pushed before.
+    pub(crate) fn stored(&self, item: &Item) -> Bytes {
+        let start = item.offset as usize;
+        Bytes::copy_from_slice(&self.bytes[start..start + item.stored_length as usize])
+    }
+
+    /// Ends a segment; returns offset and length of its directory.
+    pub(crate) fn end_segment(&mut self, segment: SegmentId, directory: &Directory) -> (u64, u32) {
+        let encoded = directory.encode(segment);
+        let place = (self.bytes.len() as u64, encoded.len() as u32);
+        self.bytes.extend_from_slice(&encoded);
+        self.footer.push((segment, place.0, place.1));
+        place
+    }
+
+    /// The whole object.
+    pub(crate) fn finish(mut self) -> Bytes {
+        let mut out = Writer::default();
+        out.varint(self.footer.len() as u64);
+        for (segment, offset, length) in &self.footer {
+            out.u64(segment.0);
+            out.u64(*offset);
+            out.u32(*length);
+        }
+        let checksum = crc32c::crc32c(&out.bytes);
+        let length = out.bytes.len() as u32;
+        self.bytes.extend_from_slice(&out.bytes);
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        self.bytes.extend_from_slice(&checksum.to_le_bytes());
+        self.bytes.extend_from_slice(FOOTER_MAGIC);
+        self.bytes.into()
+    }
+}
+
+/// Length and checksum of the footer's list, from the last [`FOOTER_TAIL_BYTES`] of an object.
+pub(crate) fn parse_footer_tail(tail: &[u8]) -> Result<(u32, u32)> {
+    let mut from = Reader::new(tail);
+    let (length, checksum) = (from.u32()?, from.u32()?);
+    if from.take(8)? != FOOTER_MAGIC {
+        return Err(out_of_range("segment footer"));
+    }
+    Ok((length, checksum))
+}
+
+/// The segments of an object, from the list in its footer.
+pub(crate) fn parse_object_footer(list: &[u8], checksum: u32) -> Result<Vec<FooterEntry>> {
+    if crc32c::crc32c(list) != checksum {
+        return Err(out_of_range("segment footer"));
+    }
+    let mut from = Reader::new(list);
+    let count = from.count(20)?;
+    let entries = (0..count).map(|_| Ok((SegmentId(from.u64()?), from.u64()?, from.u32()?))).collect::<Result<_>>()?;
+    from.end()?;
+    Ok(entries)
+}

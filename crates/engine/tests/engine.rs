@@ -1,0 +1,6 @@
+//! The engine through its front door.
+
+#[path = "engine/basics.rs"]
+mod basics;
+#[path = "engine/world.rs"]
+mod world;
