@@ -138,11 +138,6 @@ impl Daemon {
         &self.socket
     }
 
-    /// The POSIX layer, for what runs in this process.
-    pub(crate) fn vfs(&self) -> &Vfs {
-        &self.vfs
-    }
-
     /// Mounts the pool.
     pub(crate) fn mount(&self, mount_point: &Path) -> Outcome<MountBody> {
         use std::os::unix::ffi::OsStrExt;

@@ -313,7 +313,8 @@ mod tests {
         let name = |words: &str| String::from_utf8(default_name(&path(words), "T")).unwrap();
         assert_eq!(name("/srv/data"), "srv-data-T");
         assert_eq!(name("/"), "root-T");
-        assert_eq!(name(&format!("/{}/end", "\u{e9}".repeat(127))).len(), 198 + 2);
+        assert_eq!(name(&format!("/{}/end", "\u{e9}".repeat(127))).len(), 200 + 2);
+        assert_eq!(name(&format!("/{}/ends", "\u{e9}".repeat(127))).len(), 199 + 2);
         assert!(name(&format!("/{}/end", "\u{e9}".repeat(127))).ends_with("-end-T"));
     }
 
