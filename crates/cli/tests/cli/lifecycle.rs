@@ -288,3 +288,38 @@ fn an_interrupted_command_says_so_by_its_exit_code() {
     waiting.signal(Signal::INT);
     assert_eq!(waiting.ended(), 130);
 }
+
+#[test]
+fn an_ordinary_user_has_a_server_and_a_mount_of_their_own() {
+    assert!(rustix::process::geteuid().is_root(), "this test acts as another user, which needs root");
+    let place = Place::new();
+    std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    // The program itself may lie where this user cannot go.
+    std::fs::copy(env!("CARGO_BIN_EXE_offshoot"), place.join("offshoot")).unwrap();
+    std::fs::write(
+        place.join("as-user"),
+        "./offshoot up > server.out 2>&1 & server=$!\n\
+         until mountpoint -q pool; do kill -0 $server || exit 7; sleep 0.05; done\n\
+         set -e\n\
+         mkdir pool/data && echo mine > pool/data/file\n\
+         ./offshoot clone pool/data pool/copy && ./offshoot snapshot /data s && ./offshoot gc\n\
+         cat pool/copy/file && stat -c %U pool pool/copy pool/snapshots\n\
+         kill -INT $server && wait $server\n\
+         ! mountpoint -q pool\n",
+    )
+    .unwrap();
+    // With a /dev/fuse that is open to all, as it is on machines that people use.
+    let script = "mkdir dev && mount -t tmpfs none dev && cp -a /dev/null /dev/urandom dev/ \
+                  && mknod -m 666 dev/fuse c 10 229 && mount --move dev /dev \
+                  && exec setpriv --reuid=nobody --regid=nogroup --clear-groups sh as-user";
+    let ran = Ran::of(other("unshare").args(["--mount", "sh", "-c", script]).current_dir(place.path()));
+    let ran = ran.done();
+    assert!(ran.out.ends_with("mine\nnobody\nnobody\nnobody\n"), "{ran:?} {}", said(&place));
+}
+
+/// Another program, with nothing on its standard input.
+fn other(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_remove("OFFSHOOT_SERVER").stdin(Stdio::null());
+    command
+}
