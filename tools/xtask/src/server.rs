@@ -67,12 +67,6 @@ impl Server {
         &self.mount
     }
 
-    /// Where the pool is stored.
-    #[cfg(feature = "bench")]
-    pub(crate) fn data(&self) -> &Path {
-        &self.data
-    }
-
     /// A client command that talks to this server.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
