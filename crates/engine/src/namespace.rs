@@ -17,7 +17,7 @@ mod xattr;
 
 pub(crate) use change::{Change, Outcome};
 pub(crate) use descend::{Found, Holder, Place, View, attributes, visible_ino};
-pub(crate) use locations::{Locations, Trail, Where, stale};
+pub(crate) use locations::{Location, Locations, Trail, Where, stale};
 pub(crate) use operation::{AttributeChange, Operation, WriteData};
 pub(crate) use xattr::{check_xattr_size, decode_frame as decode_xattr_frame};
 

@@ -2,6 +2,8 @@
 //!
 //! Every operation names inodes by [`Ino`]. A number is known to the pool from the call that returned it
 //! ([`Pool::lookup`], [`Pool::read_dir`], [`Pool::create`], ...) until [`Pool::forget`]; each such return counts one reference.
+//! A file whose last name goes stays whole for as long as its number is known or held: whoever has just looked it up can
+//! still open it.
 //! [`Ino::ROOT`] is always known.
 
 mod inner;
@@ -209,10 +211,10 @@ impl Pool {
 
     /// Drops `count` references to `ino`.
     pub fn forget(&self, ino: Ino, count: u64) {
-        self.inner.locations.lock().forget(ino, count);
+        self.inner.forget(ino, count);
     }
 
-    /// Holds `ino` open: if its last name goes, its content stays until [`Pool::release`].
+    /// Holds `ino` open: if its last name goes, its content stays until [`Pool::release`], forgotten or not.
     ///
     /// # Errors
     /// `Stale`.

@@ -1,5 +1,7 @@
 //! The POSIX layer over a pool in memory.
 
+#![allow(clippy::unwrap_used)] // in tests, also in what they share
+
 #[path = "vfs/access_lists.rs"]
 mod access_lists;
 #[path = "vfs/attributes.rs"]

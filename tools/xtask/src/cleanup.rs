@@ -3,7 +3,7 @@
 //! Each is known by its id from the moment it exists. It goes when its [`Guard`] drops (also in a panic), or, after
 //! a signal, all of them go in reverse order before the process ends. Nothing is ever found by a pattern.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::exit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -113,12 +113,12 @@ fn apply(undo: &Undo) {
     }
 }
 
-fn unmount(path: &PathBuf) {
+fn unmount(path: &Path) {
     let start = Instant::now();
     while crate::mounts::is_mounted(path) {
         let flags =
             if start.elapsed() < UNMOUNT_PATIENCE { UnmountFlags::empty() } else { UnmountFlags::DETACH };
-        if rustix::mount::unmount(path.as_path(), flags).is_ok() {
+        if rustix::mount::unmount(path, flags).is_ok() {
             continue;
         }
         if start.elapsed() > 2 * UNMOUNT_PATIENCE {
@@ -129,7 +129,7 @@ fn unmount(path: &PathBuf) {
     }
 }
 
-fn remove(path: &PathBuf) {
+fn remove(path: &Path) {
     if crate::mounts::below(path).is_empty() {
         if let Err(error) = std::fs::remove_dir_all(path)
             && error.kind() != std::io::ErrorKind::NotFound

@@ -1,8 +1,10 @@
 //! The real binary, serving a pool of its own: `offshoot up --data PLACE/data --mount PLACE/pool`.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -50,8 +52,7 @@ impl Server {
             if let Some(status) = running.try_wait()? {
                 bail!("`offshoot up` ended with {status} before it mounted:\n{}", said(&log));
             }
-            // A dead mount of an earlier server may still be listed: only one that answers counts.
-            if is_offshoot(&mount) && std::fs::read_dir(&mount).is_ok() {
+            if is_offshoot(&mount) && answers(&mount) {
                 break;
             }
             if Instant::now() > deadline {
@@ -65,12 +66,6 @@ impl Server {
     /// Where the pool is mounted.
     pub(crate) fn mount(&self) -> &Path {
         &self.mount
-    }
-
-    /// Where the pool is stored.
-    #[cfg(feature = "bench")]
-    pub(crate) fn data(&self) -> &Path {
-        &self.data
     }
 
     /// A client command that talks to this server.
@@ -146,6 +141,14 @@ impl DeadMount {
 
 fn is_offshoot(point: &Path) -> bool {
     mounts::at(point).is_some_and(|mount| mount.kind == "fuse.offshoot")
+}
+
+/// Whether somebody is behind the mount: a dead one is still listed, and the kernel answers for it what it has cached. A name that
+/// nobody has asked for before can only be denied by a server.
+fn answers(point: &Path) -> bool {
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    let name = format!(".asked-{}-{}", std::process::id(), ASKED.fetch_add(1, Ordering::Relaxed));
+    std::fs::symlink_metadata(point.join(name)).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 fn said(log: &Path) -> String {

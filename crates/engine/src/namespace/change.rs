@@ -314,9 +314,9 @@ impl Change<'_> {
         Ok(Outcome::Done)
     }
 
-    /// Whether a removed inode has to be kept for those who hold it open.
+    /// Whether a removed inode has to be kept for those who hold it open, or know it and may be about to open it.
     pub(super) fn is_held(&self, ino: Ino) -> bool {
-        self.replay || self.locations.get(ino).is_some_and(|location| location.holds > 0)
+        self.replay || self.locations.get(ino).is_some_and(super::Location::is_reachable)
     }
 }
 

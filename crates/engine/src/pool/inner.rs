@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) hasher: NameHasher,
     pub(crate) gauge: Arc<DirtyGauge>,
     pub(crate) pool_id: [u8; 16],
+    /// Removed inodes that can no longer be reached.
+    unreachable: Mutex<Vec<Ino>>,
     /// Told when memory was freed.
     pub(crate) progress: Notify,
     /// Told when the background has something to do.
@@ -126,6 +128,7 @@ impl Inner {
             settings: parts.settings,
             hasher: parts.hasher,
             gauge: parts.gauge,
+            unreachable: Mutex::default(),
             progress: Notify::new(),
             work: Notify::new(),
             background_runs: AtomicBool::new(false),
@@ -306,7 +309,7 @@ impl Inner {
             self.execute(Operation::RemoveTree { parent, name: Name::from_slice(name) }).await.map(|_| ())
         }
         .await;
-        self.locations.lock().forget(found.ino, 1);
+        self.forget(found.ino, 1);
         result
     }
 
@@ -335,7 +338,7 @@ impl Inner {
                         _ => Ok(()),
                     };
                 }
-                self.locations.lock().forget(attributes.ino, 1);
+                self.forget(attributes.ino, 1);
             }
             result?;
         }
@@ -347,14 +350,37 @@ impl Inner {
             let mut locations = self.locations.lock();
             let top = locations.orphan_above(ino);
             locations.hold(ino, -1)?;
-            top.filter(|top| !locations.any_held_within(*top))
+            top.filter(|top| !locations.is_needed(*top))
         };
         match orphan {
-            Some(ino) => match self.execute(Operation::DropOrphan { ino }).await {
-                Err(error) if error.kind() == ErrorKind::Stale => Ok(()),
-                other => other.map(|_| ()),
-            },
+            Some(ino) => self.drop_orphan(ino).await,
             None => Ok(()),
+        }
+    }
+
+    /// Drops references. What was removed and can no longer be reached is freed in the background.
+    pub(crate) fn forget(&self, ino: Ino, count: u64) {
+        if self.locations.lock().forget(ino, count) {
+            self.unreachable.lock().push(ino);
+            self.work.notify_one();
+        }
+    }
+
+    /// Frees what was removed and can no longer be reached.
+    pub(crate) async fn drop_unreachable(&self) -> Result<()> {
+        loop {
+            let Some(ino) = self.unreachable.lock().pop() else { return Ok(()) };
+            // It may have been found again by a number that somebody still knew.
+            if !self.locations.lock().is_needed(ino) {
+                self.drop_orphan(ino).await?;
+            }
+        }
+    }
+
+    async fn drop_orphan(&self, ino: Ino) -> Result<()> {
+        match self.execute(Operation::DropOrphan { ino }).await {
+            Err(error) if error.kind() == ErrorKind::Stale => Ok(()),
+            other => other.map(|_| ()),
         }
     }
 
@@ -469,7 +495,7 @@ impl Inner {
                 let core = self.core.read();
                 (core.tail.record_bytes(), core.tail.frame_bytes())
             };
-            let mut result = Ok(());
+            let mut result = self.drop_unreachable().await;
             if records > TAIL_BYTES
                 || frames > TAIL_FRAME_BYTES
                 || (records > 0 && now.saturating_sub(flushed) >= self.settings.flush_interval)
@@ -506,7 +532,8 @@ impl Inner {
     pub(crate) async fn close(&self) -> Result<()> {
         self.closing.store(true, Ordering::Release);
         self.work.notify_one();
-        let synced = self.sync().await;
+        let dropped = self.drop_unreachable().await;
+        let synced = dropped.and(self.sync().await);
         let result = match synced {
             Ok(()) => checkpoint(self, false).await.map(|_| ()),
             Err(error) => Err(error),
@@ -520,6 +547,7 @@ impl Inner {
 
     pub(crate) async fn gc(&self) -> Result<GcReport> {
         let mut report = GcReport::default();
+        self.drop_unreachable().await?;
         // Rewritten segments let go of their old places one checkpoint later.
         for _ in 0..2 {
             let done = checkpoint(self, true).await?;

@@ -23,7 +23,7 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Row>> {
     let server = bench.serve(&place)?;
     let source = Source::make(&place)?;
     let transactions = bench.size(500, 50);
-    let works: [(String, &dyn Fn(&Path) -> Result<()>); 4] = [
+    let works: [Work<'_>; 4] = [
         (format!("untar {} files", source.files), &|dir| source.untar(dir)),
         ("git clone of them".into(), &|dir| source.git_clone(dir)),
         ("cargo build of a crate".into(), &|dir| source.build(dir)),
@@ -45,6 +45,9 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Row>> {
     server.stop()?;
     Ok(rows)
 }
+
+/// What is measured, by its name, in a new directory.
+type Work<'a> = (String, &'a dyn Fn(&Path) -> Result<()>);
 
 /// Source trees as an archive, as a repository and as one crate, all on the local disk.
 struct Source {

@@ -57,7 +57,7 @@ pub(crate) fn run(setting: &Setting) -> Result<String> {
         let mut random = Random::new(setting.seed);
         let mut runs = 0_u64;
         while runs < 2 || Instant::now() < end {
-            let configuration = if runs % 2 == 0 { EVERYTHING } else { SMALL };
+            let configuration = if runs.is_multiple_of(2) { EVERYTHING } else { SMALL };
             once(&suite, dir, configuration, random.below(1 << 32))?;
             runs += 1;
         }
