@@ -24,7 +24,7 @@ pub(crate) use xattr::{check_xattr_size, decode_frame as decode_xattr_frame};
 use siphasher::sip::SipHasher13;
 
 use crate::kinds::{AliasTree, EntryKey};
-use crate::record::{Content, Directory, Inode, Name, Realm, RealmRoot, Totals, Xattrs};
+use crate::record::{AliasKey, Content, Directory, Inode, Name, Realm, RealmRoot, Totals, Xattrs};
 use crate::tree::{Missing, Root};
 use crate::{Error, ErrorKind, Ino, Kind, Result, Timestamp};
 
@@ -97,7 +97,9 @@ pub(crate) enum Interrupt {
     /// A node has to be fetched first.
     Missing(Missing),
     /// A realm has to be given an alias first.
-    Alias { outer: u64, inner: u64 },
+    Alias(AliasKey),
+    /// What it was prepared for has changed; it has to be prepared anew.
+    Changed,
     /// It fails.
     Error(Error),
 }
