@@ -44,9 +44,10 @@ pub(super) fn open(path: &Path, direct: bool) -> Result<File> {
     Ok(options.read(true).write(true).create(true).custom_flags(flags.bits() as i32).open(path)?)
 }
 
-/// Writes a file piece by piece in random order, around the cache, so that it is as fragmented as it can be.
-pub(super) fn write_scattered(path: &Path, size_bytes: u64, seed: u64) -> Result<()> {
-    let file = open(path, true)?;
+/// Writes a file piece by piece in random order. Around the cache it is as fragmented as it can be; through the cache a file
+/// system may put neighbours together before it stores them.
+pub(super) fn write_scattered(path: &Path, size_bytes: u64, seed: u64, direct: bool) -> Result<()> {
+    let file = open(path, direct)?;
     let mut order: Vec<u64> = (0..size_bytes / PIECE_BYTES as u64).collect();
     let mut random = Random::new(seed);
     for at in (1..order.len()).rev() {
