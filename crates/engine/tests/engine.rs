@@ -2,5 +2,7 @@
 
 #[path = "engine/basics.rs"]
 mod basics;
+#[path = "engine/model.rs"]
+mod model;
 #[path = "engine/world.rs"]
 mod world;
