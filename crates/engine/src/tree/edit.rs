@@ -198,6 +198,11 @@ fn edit_node<K: Tree, E: From<Missing>>(
         Body::Branch(children) => {
             let index = child_of(children, key);
             let child = &mut children[index];
+            if *key < child.key {
+                // Only before the first child. Its key stays a lower bound, else a node split off from it could sort before it.
+                node.bytes = node.bytes + K::key_bytes(key) - K::key_bytes(&child.key);
+                child.key = key.clone();
+            }
             let (delta, split) = edit_node(child.link.own(nodes)?, key, nodes, change)?;
             child.weight = child.weight.wrapping_add(delta);
             if let Some(right) = split {
