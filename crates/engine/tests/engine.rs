@@ -1,5 +1,7 @@
 //! The engine through its front door.
 
+#![allow(unreachable_pub, reason = "one binary of several modules")]
+
 #[path = "engine/basics.rs"]
 mod basics;
 #[path = "engine/model.rs"]

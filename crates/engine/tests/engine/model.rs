@@ -40,10 +40,11 @@ pub struct Run {
     model: Model,
     random: Random,
     handles: BTreeMap<Id, Handle>,
-    /// The number of each node, and the step in which it was first seen.
+    /// The number of each node, and the operation whose survival of a power cut tells that the number has survived it too.
     learned: HashMap<Id, (Ino, u64)>,
-    step: u64,
-    /// The model after each step since the last sync, that one included.
+    /// Operations that succeeded.
+    done: u64,
+    /// The model after each operation since the last sync, that one included.
     unsynced: Vec<(u64, Model)>,
     /// A power cut is planned.
     armed: bool,
@@ -86,7 +87,7 @@ impl Run {
             random,
             handles: BTreeMap::new(),
             learned: HashMap::from([(ROOT, (Ino::ROOT, 0))]),
-            step: 0,
+            done: 0,
             armed: false,
             trace: Vec::new(),
             world,
@@ -100,7 +101,7 @@ impl Run {
     }
 
     fn trace(&mut self, line: String) {
-        self.trace.push(format!("{:5}  {line}", self.step));
+        self.trace.push(format!("{:5}  {line}", self.done));
     }
 
     /// Compares an answer with the model's; both values if both succeeded.
@@ -108,7 +109,11 @@ impl Run {
         let what = what();
         self.trace(format!("{what}: {:?}", want.as_ref().err()));
         match (got, want) {
-            (Ok(got), Ok(want)) => Ok(Some((got, want))),
+            (Ok(got), Ok(want)) => {
+                self.done += 1;
+                self.unsynced.push((self.done, self.model.clone()));
+                Ok(Some((got, want)))
+            }
             (Err(error), Err(want)) if error.kind() == want => Ok(None),
             (Err(error), _) if error.kind() == ErrorKind::Store && self.world.power.is_cut() => Err(PowerCut),
             (got, want) => panic!("{what}: {:?}, should be {:?}", got.err(), want.err()),
@@ -124,25 +129,36 @@ impl Run {
     ) -> Outcome {
         if let Some((attributes, ())) = self.agree(&what, got, want)? {
             walk::same_attributes(&self.model, id, &attributes).unwrap_or_else(|error| panic!("{}: {error}", what()));
-            self.learn(id, attributes.ino, false);
+            self.learn_at(id, attributes.ino, self.done);
         }
         Ok(())
     }
 
     // ---- numbers and references ----
 
-    /// Notes the number of a node; it must never change. With `counted` a reference to it was counted.
-    fn learn(&mut self, id: Id, ino: Ino, counted: bool) {
-        let known = self.learned.entry(id).or_insert((ino, self.step)).0;
+    fn learn_at(&mut self, id: Id, ino: Ino, done: u64) {
+        let known = self.learned.entry(id).or_insert((ino, done)).0;
         assert_eq!(known, ino, "the number of node {id} changed");
-        if counted && id != ROOT {
+    }
+
+    /// Notes the number of a node that was looked at; it must never change. (The look may have given a realm its number, in a
+    /// record of the log that only the next operation is sure to follow.)
+    fn learn(&mut self, id: Id, ino: Ino) {
+        self.learn_at(id, ino, self.done + 1);
+    }
+
+    /// Counts a reference.
+    fn count(&mut self, id: Id, ino: Ino) {
+        if id != ROOT {
             self.handles.entry(id).or_insert(Handle { ino, references: 0 }).references += 1;
         }
     }
 
+    /// Notes what an operation returned with a reference.
     fn learn_returned(&mut self, id: Id, attributes: &Attributes) {
         walk::same_attributes(&self.model, id, attributes).unwrap_or_else(|error| panic!("node {id}: {error}"));
-        self.learn(id, attributes.ino, true);
+        self.learn_at(id, attributes.ino, self.done);
+        self.count(id, attributes.ino);
     }
 
     /// The number of a node that has a name or is known; looks it up on the way from the root.
@@ -161,7 +177,8 @@ impl Run {
         let parent = self.acquire(directory)?;
         let found = block_on(self.pool().lookup(parent, &name))?;
         walk::same_attributes(&self.model, id, &found).unwrap_or_else(|error| panic!("lookup of {id}: {error}"));
-        self.learn(id, found.ino, true);
+        self.learn(id, found.ino);
+        self.count(id, found.ino);
         Ok(found.ino)
     }
 
@@ -174,7 +191,7 @@ impl Run {
     // ---- durability ----
 
     fn synced(&mut self) {
-        self.unsynced = vec![(self.step, self.model.clone())];
+        self.unsynced = vec![(self.done, self.model.clone())];
     }
 
     fn sync(&mut self) -> Outcome {
@@ -234,21 +251,21 @@ impl Run {
         let seen = walk::walk(&self.pool(), &mut self.random).expect("power is on");
         let mut differences = Vec::new();
         let states = std::mem::take(&mut self.unsynced);
-        for (step, mut model) in states {
+        for (done, mut model) in states {
             model.reopen();
             let pairs = match walk::compare(&model, &seen) {
                 Ok(pairs) => pairs,
                 Err(difference) => {
-                    differences.push(format!("after step {step}: {difference}"));
+                    differences.push(format!("after {done}: {difference}"));
                     continue;
                 }
             };
-            self.trace(format!("reopened in the state after step {step}"));
-            self.learned.retain(|_, (_, learned_at)| *learned_at <= step);
+            self.trace(format!("reopened in the state after {done}"));
+            self.learned.retain(|_, (_, learned_at)| *learned_at <= done);
             model.next = self.model.next;
             model.now = self.model.now;
             self.model = model;
-            pairs.into_iter().for_each(|(id, ino)| self.learn(id, ino, false));
+            pairs.into_iter().for_each(|(id, ino)| self.learn(id, ino));
             self.finish_compare(&seen);
             self.synced();
             return;
@@ -261,7 +278,7 @@ impl Run {
     fn compare(&mut self) -> Outcome {
         let seen = walk::walk(&self.pool(), &mut self.random)?;
         let pairs = walk::compare(&self.model, &seen).unwrap_or_else(|difference| panic!("{difference}"));
-        pairs.into_iter().for_each(|(id, ino)| self.learn(id, ino, false));
+        pairs.into_iter().for_each(|(id, ino)| self.learn(id, ino));
         if self.armed {
             return Ok(());
         }
@@ -271,7 +288,8 @@ impl Run {
 
     fn finish_compare(&mut self, seen: &Seen) {
         walk::compare_status(&self.model, seen, &self.pool());
-        // CHECK
+        let report = block_on(self.pool().check()).expect("power is on");
+        assert_eq!(report.findings, [], "the pool is not sound");
     }
 
     /// Known inodes, removed ones too, must still show what they should.
@@ -319,7 +337,6 @@ impl Run {
 
     fn steps(&mut self, count: u64) {
         for _ in 0..count {
-            self.step += 1;
             self.world.clock.step();
             self.model.now = offshoot_engine::Clock::now(&*self.world.clock);
             let outcome = match self.random.below(400) {
@@ -337,7 +354,7 @@ impl Run {
                 _ => self.act(),
             };
             match outcome {
-                Ok(()) => self.unsynced.push((self.step, self.model.clone())),
+                Ok(()) => {}
                 Err(PowerCut) => self.reopen(false),
             }
         }

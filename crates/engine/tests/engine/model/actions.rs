@@ -481,7 +481,8 @@ impl Run {
         let got = block_on(self.pool().lookup(ino, &name));
         let want = self.model.lookup(id, &name);
         if let Some((attributes, found)) = self.agree(|| format!("lookup {} in {id}", show(&name)), got, want)? {
-            self.learn(found, attributes.ino, true);
+            self.learn(found, attributes.ino);
+            self.count(found, attributes.ino);
         }
         let kind = self.model.node(id).kind;
         let alive = self.model.alive(id);

@@ -30,7 +30,11 @@ pub fn walk(pool: &Pool, random: &mut Random) -> Result<Seen> {
 
 fn see(pool: &Pool, attributes: Attributes, random: &mut Random) -> Result<Seen> {
     let ino = attributes.ino;
-    assert_eq!(block_on(pool.attributes(ino))?, attributes, "two looks at one inode");
+    let again = block_on(pool.attributes(ino))?;
+    if again != attributes {
+        let path = String::from_utf8_lossy(&block_on(pool.path(ino))?).into_owned();
+        panic!("number {:#x} ({path}) shows {again:?} and was listed as {attributes:?}", ino.0);
+    }
     let mut xattrs = BTreeMap::new();
     for name in block_on(pool.xattrs(ino))? {
         let value = block_on(pool.xattr(ino, &name))?.to_vec();
