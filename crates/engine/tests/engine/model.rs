@@ -329,7 +329,8 @@ impl Run {
         self.compare().expect("power is on");
         let status = block_on(self.pool().status());
         assert_eq!((status.files, status.directories, status.logical_bytes), (0, 1, 0), "{status:?}");
-        assert!(status.live_bytes < 4096 && status.stored_bytes < 16 << 10, "{status:?}");
+        let report = block_on(self.pool().check()).expect("power is on");
+        assert!(status.live_bytes < 4096 && status.stored_bytes < 16 << 10, "{status:?} {report:?}");
         assert_eq!(status.garbage_queue, 0, "{status:?}");
         let stored = walk::stored_bytes(&self.world.objects);
         assert!(stored < 32 << 10, "{stored} bytes are left in the store: {status:?}");
