@@ -154,7 +154,7 @@ pub(crate) struct Inode {
 /// Key of an inode in a side tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SideKey {
-    /// 0 for inodes of the realm itself, else the `uid` of the realm that the inode came from.
+    /// 0, or a number of its own where files of two realms with the same number met.
     pub(crate) foreign: u64,
     pub(crate) number: u64,
 }

@@ -4,6 +4,12 @@
 
 #[path = "engine/basics.rs"]
 mod basics;
+#[path = "engine/clones.rs"]
+mod clones;
+#[path = "engine/damage.rs"]
+mod damage;
+#[path = "engine/limits.rs"]
+mod limits;
 #[path = "engine/model.rs"]
 mod model;
 #[path = "engine/world.rs"]

@@ -177,7 +177,7 @@ impl Change<'_> {
         Ok(self.locations.trail(ino)?)
     }
 
-    pub(super) fn new_number(&mut self) -> Result<u64, Interrupt> {
+    pub(super) fn new_number(&self) -> Result<u64, Interrupt> {
         let number = self.state.next_number;
         if number >= 1 << 40 {
             return Err(Error::new(ErrorKind::NoSpace, "all 2^40 inode numbers of this pool have been used").into());

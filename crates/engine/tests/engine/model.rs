@@ -323,6 +323,10 @@ impl Run {
             let want = self.model.remove_tree(ROOT, &name);
             self.agree(|| format!("remove {}", actions::show(&name)), got, want).expect("power is on");
         }
+        for name in self.model.node(ROOT).xattrs.clone().into_keys() {
+            block_on(self.pool().remove_xattr(Ino::ROOT, &name)).expect("power is on");
+            self.model.remove_xattr(ROOT, &name).expect("it is there");
+        }
         for _ in 0..5 {
             self.gc().expect("power is on");
         }

@@ -215,12 +215,13 @@ impl Random {
 
     /// Bytes: sometimes all alike, sometimes noise.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
-        if self.one_in(2) {
-            vec![self.below(255) as u8 + 1; length]
-        } else {
-            let mut bytes: Vec<u8> = (0..length / 8 + 1).flat_map(|_| self.next().to_le_bytes()).collect();
-            bytes.truncate(length);
-            bytes
-        }
+        if self.one_in(2) { vec![self.below(255) as u8 + 1; length] } else { self.bytes_of_noise(length) }
+    }
+
+    /// Bytes that do not shrink.
+    pub fn bytes_of_noise(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes: Vec<u8> = (0..length / 8 + 1).flat_map(|_| self.next().to_le_bytes()).collect();
+        bytes.truncate(length);
+        bytes
     }
 }
