@@ -25,7 +25,6 @@ fn a_second_writer_fences_the_first_which_loses_nothing_synced() {
     assert_eq!(kind(block_on(first.write(at(&first, "a"), 0, "x".into(), false))), Some(ErrorKind::Fenced));
     assert_eq!(kind(block_on(first.sync())), Some(ErrorKind::Fenced));
     assert!(block_on(first.status()).stopped.is_some());
-    assert_eq!(read(&first, at(&first, "a")), b"synced", "a fenced writer can still be read");
     drop(first);
     file(&second, "d", b"still going");
     block_on(second.checkpoint()).unwrap();
