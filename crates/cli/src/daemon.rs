@@ -34,6 +34,8 @@ use mounts::FuseMounts;
 const STACK_BYTES: usize = 1 << 30;
 /// Stack of a thread that serves requests.
 const WORKER_STACK_BYTES: usize = 8 << 20;
+/// Threads that requests may block. Each request takes one, and a second one if its answer is streamed.
+const BLOCKING_THREADS_MAX: usize = 4 * offshoot_control::rest::CONNECTIONS_MAX;
 /// Size at which log files are kept for their next use.
 const LOG_FILE_BYTES: u64 = 64 << 20;
 /// How often it is looked whether the pool still accepts changes.
@@ -78,6 +80,7 @@ impl Daemon {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("offshoot")
             .thread_stack_size(WORKER_STACK_BYTES)
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
             .enable_all()
             .build()
             .map_err(|error| Failure::new(format!("the runtime cannot start: {error}")))?;
@@ -138,11 +141,6 @@ impl Daemon {
         &self.socket
     }
 
-    /// The POSIX layer, for what runs in this process.
-    pub(crate) fn vfs(&self) -> &Vfs {
-        &self.vfs
-    }
-
     /// Mounts the pool.
     pub(crate) fn mount(&self, mount_point: &Path) -> Outcome<MountBody> {
         use std::os::unix::ffi::OsStrExt;
@@ -162,10 +160,13 @@ impl Daemon {
             let failed = |error| Failure::new(format!("signals cannot be received: {error}"));
             let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
             let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+            // The terminal was closed: without this the mount would be left behind dead.
+            let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
             loop {
                 tokio::select! {
                     _ = interrupt.recv() => return Ok(()),
                     _ = terminate.recv() => return Ok(()),
+                    _ = hangup.recv() => return Ok(()),
                     () = tokio::time::sleep(WATCH_INTERVAL) => {}
                 }
                 if let Some(why) = self.vfs.pool().status().await.stopped {
@@ -201,7 +202,9 @@ impl Daemon {
         let Self { runtime, vfs, service, stop, servers, background, socket, .. } = self;
         stop.send_replace(true);
         runtime.block_on(async {
-            service.jobs().cancel_all().await;
+            if tokio::time::timeout(STOP_TIMEOUT, service.jobs().cancel_all()).await.is_err() {
+                tracing::warn!("a job did not end in time and is left behind");
+            }
             for server in servers {
                 let _ = server.await;
             }
@@ -243,6 +246,9 @@ impl Daemon {
             let tcp = self.runtime.block_on(TcpListener::bind(address)).map_err(|error| {
                 Failure::new(format!("the control API cannot listen at {address}: {error}"))
             })?;
+            if !address.ip().is_loopback() {
+                tracing::warn!(%address, "the control API is open to the network in plain HTTP; end TLS in front of it");
+            }
             let (server, stop) = (server.clone(), self.stop.subscribe());
             self.servers.push(self.runtime.spawn(async move { server.serve_tcp(tcp, token, stop).await }));
         }

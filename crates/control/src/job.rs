@@ -40,11 +40,29 @@ struct Table {
 }
 
 struct Shared {
-    /// Who started it and may cancel it.
+    /// Who started it.
     uid: u32,
     cancel: watch::Sender<bool>,
     job: watch::Sender<Job>,
     progress: Box<dyn Fn() -> Progress + Send + Sync>,
+}
+
+/// Whose jobs someone may see and cancel: what a job works on is for nobody else to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Viewer {
+    /// Everybody's.
+    All,
+    /// Those that this user started.
+    User(u32),
+}
+
+impl Viewer {
+    fn sees(self, shared: &Shared) -> bool {
+        match self {
+            Self::All => true,
+            Self::User(uid) => shared.uid == uid,
+        }
+    }
 }
 
 /// What a new job is.
@@ -132,9 +150,10 @@ impl Jobs {
         Ok(handle)
     }
 
-    /// All remembered jobs, oldest first.
-    pub fn list(&self) -> Vec<Job> {
-        self.0.table.lock().jobs.values().map(|shared| shared.now()).collect()
+    /// The remembered jobs that `viewer` may see, oldest first.
+    pub fn list(&self, viewer: Viewer) -> Vec<Job> {
+        let table = self.0.table.lock();
+        table.jobs.values().filter(|shared| viewer.sees(shared)).map(|shared| shared.now()).collect()
     }
 
     /// Jobs at work.
@@ -146,27 +165,24 @@ impl Jobs {
     ///
     /// # Errors
     /// `NotFound`.
-    pub fn get(&self, id: u64) -> Result<Job, Problem> {
-        Ok(self.find(id)?.now())
+    pub fn get(&self, id: u64, viewer: Viewer) -> Result<Job, Problem> {
+        Ok(self.find(id, viewer)?.now())
     }
 
     /// A handle to wait for a job.
     ///
     /// # Errors
     /// `NotFound`.
-    pub fn follow(&self, id: u64) -> Result<JobHandle, Problem> {
-        Ok(JobHandle { id, job: self.find(id)?.job.subscribe() })
+    pub fn follow(&self, id: u64, viewer: Viewer) -> Result<JobHandle, Problem> {
+        Ok(JobHandle { id, job: self.find(id, viewer)?.job.subscribe() })
     }
 
-    /// Cancels a job if `uid` started it or `admin`; one that has ended stays as it is.
+    /// Cancels a job; one that has ended stays as it is.
     ///
     /// # Errors
-    /// `NotFound`, `Permission`.
-    pub fn cancel(&self, id: u64, uid: u32, admin: bool) -> Result<Job, Problem> {
-        let shared = self.find(id)?;
-        if !admin && shared.uid != uid {
-            return Err(Problem::new(Kind::Permission, format!("job {id} was started by someone else")));
-        }
+    /// `NotFound`.
+    pub fn cancel(&self, id: u64, viewer: Viewer) -> Result<Job, Problem> {
+        let shared = self.find(id, viewer)?;
         shared.cancel.send_replace(true);
         Ok(shared.now())
     }
@@ -188,17 +204,17 @@ impl Jobs {
     }
 
     fn stop(&self, id: u64) {
-        if let Ok(shared) = self.find(id) {
+        if let Ok(shared) = self.find(id, Viewer::All) {
             shared.cancel.send_replace(true);
         }
     }
 
-    fn find(&self, id: u64) -> Result<Arc<Shared>, Problem> {
-        let missing = || {
+    fn find(&self, id: u64, viewer: Viewer) -> Result<Arc<Shared>, Problem> {
+        let found = self.0.table.lock().jobs.get(&id).filter(|shared| viewer.sees(shared)).cloned();
+        found.ok_or_else(|| {
             let kind = Kind::Engine(offshoot_engine::ErrorKind::NotFound);
             Problem::new(kind, format!("there is no job {id}; `GET /api/v1/jobs` lists them"))
-        };
-        self.0.table.lock().jobs.get(&id).cloned().ok_or_else(missing)
+        })
     }
 
     fn enter(&self, new: NewJob) -> Result<(Arc<Shared>, u64), Problem> {
@@ -316,7 +332,7 @@ mod tests {
         let job = handle.ended().await;
         assert_eq!((job.state, job.result, job.progress.done), (JobState::Done, Some(result()), 7));
         assert!(job.ended.unwrap() >= job.started);
-        assert_eq!(jobs.list().len(), 1);
+        assert_eq!(jobs.list(Viewer::All).len(), 1);
         assert_eq!(jobs.running(), 0);
     }
 
@@ -324,10 +340,14 @@ mod tests {
     async fn a_job_that_waits_for_ever_can_be_cancelled_by_its_starter_alone() {
         let jobs = jobs();
         let mut handle = jobs.start(new(1000), |_| std::future::pending()).unwrap();
-        assert_eq!(jobs.cancel(handle.id, 1001, false).unwrap_err().kind, Kind::Permission);
-        jobs.cancel(handle.id, 1000, false).unwrap();
+        let missing = Kind::Engine(offshoot_engine::ErrorKind::NotFound);
+        let stranger = Viewer::User(1001);
+        assert_eq!(jobs.cancel(handle.id, stranger).unwrap_err().kind, missing);
+        assert_eq!(jobs.get(handle.id, stranger).unwrap_err().kind, missing);
+        assert!(jobs.list(stranger).is_empty());
+        jobs.cancel(handle.id, Viewer::User(1000)).unwrap();
         assert_eq!(handle.ended().await.state, JobState::Cancelled);
-        assert!(matches!(jobs.get(99).unwrap_err().kind, Kind::Engine(offshoot_engine::ErrorKind::NotFound)));
+        assert_eq!(jobs.get(99, Viewer::All).unwrap_err().kind, missing);
     }
 
     #[tokio::test]
@@ -352,7 +372,7 @@ mod tests {
             jobs.start(new(0), |_| async { Ok(result()) }).unwrap().ended().await;
         }
         // The last one may still be on its way out of the table.
-        assert!(jobs.list().len() <= ENDED_MAX + 1);
+        assert!(jobs.list(Viewer::All).len() <= ENDED_MAX + 1);
     }
 
     #[tokio::test]

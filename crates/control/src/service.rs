@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use offshoot_engine::{ErrorKind, Pool, Timestamp};
 use offshoot_vfs::{Caller, Code, Vfs};
 
-use crate::job::Jobs;
+use crate::job::{Jobs, Viewer};
 use crate::problem::{Kind, Problem, with_causes};
 use crate::wire;
 
@@ -47,6 +47,11 @@ impl Identity {
     /// Someone unknown: for what everybody may ask.
     pub fn nobody() -> Self {
         Self { uid: 65_534, gid: 65_534, groups: Vec::new(), administrator: false }
+    }
+
+    /// Whose jobs it may see.
+    pub(crate) fn viewer(&self) -> Viewer {
+        if self.administrator { Viewer::All } else { Viewer::User(self.uid) }
     }
 
     fn caller(&self) -> Caller {
@@ -255,32 +260,4 @@ fn kind_of(code: Code) -> Kind {
         Code::AttributeTooLarge => ErrorKind::AttributeTooLarge,
         Code::Stale => ErrorKind::Stale,
     })
-}
-
-impl From<offshoot_engine::report::Status> for wire::PoolBody {
-    fn from(from: offshoot_engine::report::Status) -> Self {
-        Self {
-            id: from.pool_id,
-            format_version: from.format_version,
-            writer_epoch: from.writer_epoch,
-            manifest: from.manifest,
-            files: from.files,
-            directories: from.directories,
-            clones: from.realms,
-            logical_bytes: from.logical_bytes,
-            live_bytes: from.live_bytes,
-            stored_bytes: from.stored_bytes,
-            segments: from.segments,
-            garbage_queue: from.garbage_queue,
-            dirty_bytes: from.dirty_bytes,
-            unsynced_bytes: from.unsynced_bytes,
-            log_bytes: from.log_bytes,
-            memory_bytes: from.memory_bytes,
-            memory_bytes_max: from.memory_bytes_max,
-            free_bytes: from.free_bytes,
-            total_bytes: from.total_bytes,
-            last_checkpoint: from.last_checkpoint.into(),
-            stopped: from.stopped,
-        }
-    }
 }

@@ -4,12 +4,11 @@
 //! fields of a request are refused, unknown fields of an answer ignored. Numbers are exact integers, times RFC 3339 in
 //! UTC, paths [`PathText`]. Domain types are converted by hand.
 
+mod convert;
 mod text;
 
 use std::collections::BTreeMap;
 
-use offshoot_engine::report::{Change, CheckReport, Finding, GcReport, Info, Origin, Usage};
-use offshoot_engine::{Attributes, Kind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -648,116 +647,3 @@ pub struct MountList {
 /// Nothing more to say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Nothing {}
-
-impl From<Kind> for FileKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::File => Self::File,
-            Kind::Directory => Self::Directory,
-            Kind::Symlink => Self::Symlink,
-            Kind::Fifo => Self::Fifo,
-            Kind::Socket => Self::Socket,
-            Kind::CharDevice => Self::CharDevice,
-            Kind::BlockDevice => Self::BlockDevice,
-        }
-    }
-}
-
-impl From<&Attributes> for AttributesBody {
-    fn from(from: &Attributes) -> Self {
-        Self {
-            ino: from.ino.0,
-            kind: from.kind.into(),
-            mode: from.mode,
-            uid: from.uid,
-            gid: from.gid,
-            nlink: from.nlink,
-            size_bytes: from.size,
-            allocated_bytes: from.allocated,
-            rdev: from.rdev,
-            atime: from.atime.into(),
-            mtime: from.mtime.into(),
-            ctime: from.ctime.into(),
-            btime: from.btime.into(),
-            read_only: from.read_only,
-            clone_root: from.clone_root,
-            has_xattrs: from.has_xattrs,
-        }
-    }
-}
-
-impl From<&Origin> for OriginBody {
-    fn from(from: &Origin) -> Self {
-        Self { ino: from.ino.0, path: from.path.clone().into(), time: from.time.into() }
-    }
-}
-
-impl From<Usage> for UsageBody {
-    fn from(from: Usage) -> Self {
-        Self {
-            files: from.files,
-            directories: from.directories,
-            logical_bytes: from.logical_bytes,
-            total_bytes: from.total_bytes,
-            exclusive_bytes: from.exclusive_bytes,
-            shared_bytes: from.shared_bytes,
-        }
-    }
-}
-
-impl From<Change> for ChangeKind {
-    fn from(from: Change) -> Self {
-        match from {
-            Change::Added => Self::Added,
-            Change::Removed => Self::Removed,
-            Change::Modified => Self::Modified,
-        }
-    }
-}
-
-impl From<CheckReport> for CheckBody {
-    fn from(from: CheckReport) -> Self {
-        Self {
-            sound: from.findings.is_empty(),
-            nodes: from.nodes,
-            frames: from.frames,
-            segments: from.segments,
-            inodes: from.inodes,
-            verified_bytes: from.bytes,
-            findings: from.findings.into_iter().map(FindingBody::from).collect(),
-        }
-    }
-}
-
-impl From<Finding> for FindingBody {
-    fn from(from: Finding) -> Self {
-        Self { path: from.path.map(PathText::from), message: from.message }
-    }
-}
-
-impl From<GcReport> for GcBody {
-    fn from(from: GcReport) -> Self {
-        Self {
-            items_freed: from.items_freed,
-            segments_compacted: from.segments_compacted,
-            segments_deleted: from.segments_deleted,
-            freed_bytes: from.freed_bytes,
-        }
-    }
-}
-
-impl InfoBody {
-    /// What the engine knows of `path`.
-    pub fn new(path: PathText, info: &Info) -> Self {
-        Self {
-            path,
-            attributes: (&info.attributes).into(),
-            origin: info.origin.as_ref().map(OriginBody::from),
-            lineage: Vec::new(),
-            files: info.files,
-            directories: info.directories,
-            logical_bytes: info.logical_bytes,
-            usage: None,
-        }
-    }
-}

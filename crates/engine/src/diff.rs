@@ -61,8 +61,9 @@ impl Side {
             };
             match interrupt {
                 Interrupt::Missing(missing) => nodes.fetch(missing).await?,
-                Interrupt::Alias { outer, inner: within } => inner.alias(outer, within).await?,
+                Interrupt::Alias(key) => inner.alias(key).await?,
                 Interrupt::Error(error) => return Err(error),
+                Interrupt::Changed => unreachable!("reads are not prepared"),
             }
         }
     }

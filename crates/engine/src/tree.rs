@@ -36,5 +36,12 @@ pub(crate) const NODE_BYTES_MAX: usize = 8192;
 /// Encoded size below which a node is merged with a neighbour that is at hand.
 pub(crate) const NODE_BYTES_MIN: usize = 2048;
 
+/// Goes one level deeper into nested directories: with more stack if little is left.
+pub(crate) fn with_stack<R>(deeper: impl FnOnce() -> R) -> R {
+    const LEAST_BYTES: usize = 128 << 10;
+    const MORE_BYTES: usize = 4 << 20;
+    stacker::maybe_grow(LEAST_BYTES, MORE_BYTES, deeper)
+}
+
 #[cfg(test)]
 mod tests;

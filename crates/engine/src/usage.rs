@@ -33,7 +33,7 @@ impl Links {
             (None, Link::Memory(node)) => {
                 if self.seen.insert(std::sync::Arc::as_ptr(node) as usize) {
                     self.memory_bytes += node.bytes as u64;
-                    node.visit(self);
+                    tree::with_stack(|| node.visit(self));
                 }
             }
             (None, Link::Stored(_)) => unreachable!("stored links have addresses"),

@@ -132,20 +132,18 @@ pub fn mount_at(path: &Path) -> Result<Option<Mount>, MountError> {
 pub fn locate(path: &Path) -> Result<Option<Located>, MountError> {
     let table = mounts()?;
     let path = absolute(path);
-    match resolve(&path) {
-        Ok(resolved) => Ok(locate_in(&table, &resolved)),
-        Err(error) if is_disconnected(&error) => {
-            let dead = locate_in(&table, &normal(&path)).map_or(path, |located| located.mount.mount_point);
-            Err(MountError::Dead(dead))
-        }
-        // Whatever cannot be walked is not below a mount that works; the words of the path decide.
-        Err(_) => Ok(locate_in(&table, &normal(&path))),
+    // Where a path cannot be walked, its words decide.
+    let resolved = resolve(&path).unwrap_or_else(|_| normal(&path));
+    match locate_in(&table, &resolved) {
+        Some(located) if located.mount.is_dead() => Err(MountError::Dead(located.mount.mount_point)),
+        located => Ok(located),
     }
 }
 
 /// True if something is mounted at `path` whose server is gone.
 pub fn is_dead(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_err_and(|error| is_disconnected(&error))
+    // Attributes may come from the kernel's cache long after the server has died; the space is always asked for.
+    rustix::fs::statvfs(path).is_err_and(|error| matches!(error, Errno::NOTCONN | Errno::CONNABORTED))
 }
 
 /// Takes away a mount whose server is gone. Programs that still have files open there keep getting errors.
@@ -240,13 +238,6 @@ fn locate_in(table: &[Mount], path: &Path) -> Option<Located> {
         pool_path.push(below);
     }
     Some(Located { mount: mount.clone(), pool_path: pool_path.into_os_string().into_vec() })
-}
-
-fn is_disconnected(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error().map(Errno::from_raw_os_error),
-        Some(Errno::NOTCONN | Errno::CONNABORTED | Errno::HOSTDOWN)
-    )
 }
 
 /// The fields of `proc_pid_mountinfo(5)`; lines that do not fit are left out.

@@ -16,8 +16,8 @@
 //! half a minute of accepted writes unless each is fetched back first. Writes of up to 1 MiB go through at once instead; only shared writable
 //! mappings hold data back, and `writeback` brings those in before a clone.
 //!
-//! Not here: what the `fuser` crate does not carry (files without a name, `syncfs`, creation times through `statx`), and locks, which the
-//! kernel keeps.
+//! Not here: locks, which the kernel keeps, and what `fuser` 0.18 does not carry: files without a name, `syncfs`, creation times, and
+//! further groups of the caller. It also panics, on the thread that reads the request, at a time whose seconds are the smallest of all.
 
 mod filesystem;
 mod handles;

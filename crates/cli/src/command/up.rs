@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use offshoot_control::Kind;
 use offshoot_engine::OpenMode;
 use offshoot_host::{FuseDevice, mount};
 use serde_json::json;
@@ -80,11 +81,20 @@ impl Up {
             })?;
             made_directory = true;
         }
-        let made = daemon.mount(&self.mount);
-        if made.is_err() && made_directory {
-            let _ = std::fs::remove_dir(&self.mount);
+        match daemon.mount(&self.mount) {
+            Ok(made) => Ok(Mounted::At { made_directory, cleared_dead: made.cleared_dead }),
+            Err(failure) => {
+                if made_directory {
+                    let _ = std::fs::remove_dir(&self.mount);
+                }
+                // This machine cannot; the server can do its work all the same.
+                if failure.is(Kind::Unsupported) {
+                    Ok(Mounted::Impossible(failure.message))
+                } else {
+                    Err(failure)
+                }
+            }
         }
-        Ok(Mounted::At { made_directory, cleared_dead: made?.cleared_dead })
     }
 
     fn tell(&self, context: &Context, daemon: &Daemon, mounted: &Mounted) -> Outcome {

@@ -211,9 +211,7 @@ fn flatten(prefix: &str, table: Table, into: &mut Vec<(String, Value)>) -> Resul
         match value {
             Value::Table(table) if is_section => flatten(&key, table, into)?,
             Value::Table(table) if !KNOWN.contains(&key.as_str()) => {
-                // The nearest key of a whole section is found by one of its keys.
-                let inner = table.keys().next().map_or(key.clone(), |inner| format!("{key}.{inner}"));
-                return Err(unknown(&inner));
+                return Err(unknown(&first_leaf(key, &table)));
             }
             _ if is_section => return Err(format!("`{key}` is a section: write [{key}] and its keys below")),
             value if KNOWN.contains(&key.as_str()) => into.push((key, value)),
@@ -221,6 +219,15 @@ fn flatten(prefix: &str, table: Table, into: &mut Vec<(String, Value)>) -> Resul
         }
     }
     Ok(())
+}
+
+/// The first key in an unknown section: what was meant is found by whole keys.
+fn first_leaf(key: String, table: &Table) -> String {
+    match table.iter().next() {
+        Some((inner, Value::Table(table))) => first_leaf(format!("{key}.{inner}"), table),
+        Some((inner, _)) => format!("{key}.{inner}"),
+        None => key,
+    }
 }
 
 fn unknown(key: &str) -> Refusal {

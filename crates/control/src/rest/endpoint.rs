@@ -288,7 +288,9 @@ fn jobs() -> Vec<Route> {
             "/api/v1/jobs",
             "All jobs that run or ended lately",
             json!(wire::JobList),
-            handler!(|call| Answer::json(&wire::JobList { jobs: call.service.jobs().list() })),
+            handler!(|call| Answer::json(&wire::JobList {
+                jobs: call.service.jobs().list(call.caller.viewer())
+            })),
         ),
         Route::new(
             Method::POST,
@@ -307,17 +309,14 @@ fn jobs() -> Vec<Route> {
             "/api/v1/jobs/{id}",
             "One job",
             json!(wire::Job),
-            handler!(|call| Answer::json(&call.service.jobs().get(call.id)?)),
+            handler!(|call| Answer::json(&call.service.jobs().get(call.id, call.caller.viewer())?)),
         ),
         Route::new(
             Method::DELETE,
             "/api/v1/jobs/{id}",
             "Cancel a job",
             json!(wire::Job),
-            handler!(|call| {
-                let caller = &call.caller;
-                Answer::json(&call.service.jobs().cancel(call.id, caller.uid, caller.administrator)?)
-            }),
+            handler!(|call| Answer::json(&call.service.jobs().cancel(call.id, call.caller.viewer())?)),
         ),
         Route::new(
             Method::GET,
@@ -393,7 +392,7 @@ async fn diff(call: Call) -> Result<Answer, Problem> {
 
 /// Tells how a job goes on until it has ended.
 fn progress(call: Call) -> Result<Answer, Problem> {
-    let mut handle = call.service.jobs().follow(call.id)?;
+    let mut handle = call.service.jobs().follow(call.id, call.caller.viewer())?;
     let (sender, receiver) = mpsc::channel(4);
     tokio::spawn(async move {
         let send = async |job: &wire::Job| sender.send(line(job)).await.is_ok();
@@ -404,7 +403,7 @@ fn progress(call: Call) -> Result<Answer, Problem> {
                     return;
                 }
                 () = tokio::time::sleep(PROGRESS_INTERVAL) => {
-                    let Ok(job) = call.service.jobs().get(call.id) else { return };
+                    let Ok(job) = call.service.jobs().get(call.id, call.caller.viewer()) else { return };
                     if !send(&job).await {
                         return;
                     }

@@ -18,6 +18,8 @@ use crate::{retention, time};
 /// without the directories above, whose permissions may have hidden it; so the directory is closed to others until
 /// its owner opens it.
 const DIRECTORY_MODE: u32 = 0o750;
+/// Default names that are tried within one second.
+const DEFAULT_NAMES_MAX: u32 = 100;
 /// Entries read at a time.
 const PAGE: usize = 1000;
 /// Longest part of a default name that comes from the path, in bytes.
@@ -37,14 +39,38 @@ impl Service {
         self.ensure_directory(caller).await?;
         let how = How { read_only: true, parents: false, replace: false, sync: request.sync };
         let name = match request.name {
-            Some(name) => check_name(name.0)?,
-            None => default_name(&source, &time::for_file_name(self.now())),
+            Some(name) => {
+                let name = check_name(name.0)?;
+                self.clone_to(caller, &source, &place(&name)?, how).await?;
+                name
+            }
+            None => self.snapshot_by_default_name(caller, &source, how).await?,
         };
         let destination = place(&name)?;
-        self.clone_to(caller, &source, &destination, how).await?;
         let found = self.resolve(caller, &destination, 0).await?;
         let info = self.pool().info(found.ino()).await?;
         Ok(describe(name, &info))
+    }
+
+    /// Takes a snapshot under the first default name that is free; there may be several within a second.
+    async fn snapshot_by_default_name(
+        &self,
+        caller: &Identity,
+        source: &PoolPath,
+        how: How,
+    ) -> Result<Vec<u8>, Problem> {
+        let first = default_name(source, &time::for_file_name(self.now()));
+        let mut name = first.clone();
+        for number in 2..=DEFAULT_NAMES_MAX {
+            match self.clone_to(caller, source, &place(&name)?, how).await {
+                Err(problem) if problem.kind == Kind::Engine(ErrorKind::Exists) => {
+                    name = [&first[..], format!("-{number}").as_bytes()].concat();
+                }
+                Err(problem) => return Err(problem),
+                Ok(_) => return Ok(name),
+            }
+        }
+        self.clone_to(caller, source, &place(&name)?, how).await.map(|_| name)
     }
 
     /// All snapshots, or those of one path, oldest first.
@@ -313,7 +339,8 @@ mod tests {
         let name = |words: &str| String::from_utf8(default_name(&path(words), "T")).unwrap();
         assert_eq!(name("/srv/data"), "srv-data-T");
         assert_eq!(name("/"), "root-T");
-        assert_eq!(name(&format!("/{}/end", "\u{e9}".repeat(127))).len(), 198 + 2);
+        assert_eq!(name(&format!("/{}/end", "\u{e9}".repeat(127))).len(), 200 + 2);
+        assert_eq!(name(&format!("/{}/ends", "\u{e9}".repeat(127))).len(), 199 + 2);
         assert!(name(&format!("/{}/end", "\u{e9}".repeat(127))).ends_with("-end-T"));
     }
 

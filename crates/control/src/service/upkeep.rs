@@ -35,7 +35,7 @@ impl Service {
                 self.start_upkeep(caller, kind)?
             }
         };
-        self.jobs().get(handle.id)
+        self.jobs().get(handle.id, caller.viewer())
     }
 
     fn start_upkeep(&self, caller: &Identity, kind: JobKind) -> Result<JobHandle, Problem> {

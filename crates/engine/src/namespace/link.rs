@@ -57,11 +57,13 @@ impl Change<'_> {
                 self.locations.remember(after.ino, parent, Where::Name(key), false);
                 return Ok(Outcome::Attributes(Box::new(after)));
             }
-            None => SideKey { foreign: 0, number: inode.number },
+            None => SideKey {
+                foreign: inode.identity.as_ref().map(|identity| identity.foreign()),
+                number: inode.number,
+            },
         };
         // The second name: the inode moves to the side tree of the realm.
         let root = self.realm_root_trail(&source)?;
-        let (side_key, numbers) = self.free_side_key(&root, side_key)?;
         let root_ino = self.locations.realm_root(self.locations.get(ino).map_or(Ino::ROOT, |l| l.parent))?;
         inode.nlink = 2;
         let after = attributes(&inode, place);
@@ -91,21 +93,9 @@ impl Change<'_> {
             Ok(delta)
         })?;
         self.insert_entry(&trail, &key, Entry::Linked(side_key))?;
-        self.state.next_number += numbers;
         self.locations.moved(ino, root_ino, Where::Side(side_key));
         self.locations.remember(ino, parent, Where::Name(key), false);
         Ok(Outcome::Attributes(Box::new(after)))
-    }
-
-    /// A key that the side tree of a realm does not have: the given one, unless a twin from another realm, with the same
-    /// number, has taken it. Then a fresh number tells the two apart. Also returns how many numbers that takes.
-    fn free_side_key(&self, root: &Trail, key: SideKey) -> Result<(SideKey, u64), Interrupt> {
-        let (holder, _) = self.view().inode(root)?;
-        let realm = holder.directory().and_then(|directory| directory.realm.as_ref()).ok_or(ErrorKind::Stale)?;
-        Ok(match tree::find(&realm.side, &key, self.nodes)? {
-            None => (key, 0),
-            Some(_) => (SideKey { foreign: self.new_number()?, ..key }, 1),
-        })
     }
 
     /// Gives the first name to a file that has none.

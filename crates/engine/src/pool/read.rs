@@ -13,7 +13,7 @@ use crate::namespace::{
     decode_xattr_frame, stale, visible_ino,
 };
 use crate::pool::{DirectoryItem, SeekTarget};
-use crate::record::{Content, Entry, Inode, Name, SideKey, Totals, XattrList, Xattrs};
+use crate::record::{Content, Entry, Inode, Name, SideKey, XattrList, Xattrs};
 use crate::report::Info;
 use crate::segment::Pinned;
 use crate::tree::{self, Link, Node, Tree};
@@ -47,8 +47,8 @@ impl Inner {
             };
             match interrupt {
                 Interrupt::Missing(missing) => nodes.fetch(missing).await?,
-                Interrupt::Alias { outer, inner } => self.alias(outer, inner).await?,
-                Interrupt::Error(_) => unreachable!("errors were returned"),
+                Interrupt::Alias(key) => self.alias(key).await?,
+                Interrupt::Error(_) | Interrupt::Changed => unreachable!("reads fail only, and that was returned"),
             }
         }
     }
@@ -106,19 +106,6 @@ impl Inner {
             }
         })
         .await
-    }
-
-    /// Whether a name leads to a file of several names.
-    pub(crate) async fn is_linked(&self, parent: Ino, name: &[u8]) -> Result<bool> {
-        let key = self.hasher.key(name);
-        self.with_inode(parent, |directory, _, view| {
-            Ok(matches!(view.entry(directory, &key)?, Found::Linked(_)))
-        })
-        .await
-    }
-
-    pub(crate) async fn totals(&self, ino: Ino) -> Result<Totals> {
-        self.with_inode(ino, |inode, _, _| Ok(inode.totals())).await
     }
 
     pub(crate) async fn attributes(&self, ino: Ino) -> Result<Attributes> {

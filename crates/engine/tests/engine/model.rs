@@ -39,6 +39,7 @@ pub struct Run {
     pool: Option<Pool>,
     model: Model,
     random: Random,
+    focus: actions::Focus,
     handles: BTreeMap<Id, Handle>,
     /// The number of each node, and the operation whose survival of a power cut tells that the number has survived it too.
     learned: HashMap<Id, (Ino, u64)>,
@@ -84,6 +85,7 @@ impl Run {
             unsynced: vec![(0, model.clone())],
             pool: Some(pool),
             model,
+            focus: *random.pick(&[actions::Focus::All, actions::Focus::Names, actions::Focus::Content]),
             random,
             handles: BTreeMap::new(),
             learned: HashMap::from([(ROOT, (Ino::ROOT, 0))]),
@@ -92,7 +94,7 @@ impl Run {
             trace: Vec::new(),
             world,
         };
-        run.trace(format!("seed {seed}: {:?}, hash mask {mask:#x}", run.world.settings));
+        run.trace(format!("seed {seed}: {:?}, {:?}, hash mask {mask:#x}", run.focus, run.world.settings));
         run
     }
 
@@ -151,6 +153,7 @@ impl Run {
     fn count(&mut self, id: Id, ino: Ino) {
         if id != ROOT {
             self.handles.entry(id).or_insert(Handle { ino, references: 0 }).references += 1;
+            self.model.known.insert(id);
         }
     }
 
@@ -210,6 +213,7 @@ impl Run {
 
     fn gc(&mut self) -> Outcome {
         let got = block_on(self.pool().gc());
+        self.model.collect();
         self.agree(|| "collect garbage".to_owned(), got, Ok(()))?;
         self.synced();
         Ok(())

@@ -40,11 +40,10 @@ const DIRECTORY_BATCH: usize = 32;
 /// Content that stays cached when a file is opened again; see the module's invariants.
 const OPENED: FopenFlags = FopenFlags::FOPEN_KEEP_CACHE.union(FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES);
 
-/// What is asked of the kernel beyond `fuser`'s own choice. `FUSE_EXPORT_SUPPORT` is not among it: a number that the kernel has forgotten
-/// cannot be found again.
-const WANTED: [InitFlags; 9] = [
+/// What is asked of the kernel beyond `fuser`'s own choice. Not `FUSE_EXPORT_SUPPORT`: a number that the kernel has forgotten cannot be
+/// found again. Not `FUSE_ATOMIC_O_TRUNC`: opening would empty a program that runs before the kernel refuses it with `ETXTBSY`.
+const WANTED: [InitFlags; 8] = [
     InitFlags::FUSE_ASYNC_DIO,
-    InitFlags::FUSE_ATOMIC_O_TRUNC,
     InitFlags::FUSE_CACHE_SYMLINKS,
     InitFlags::FUSE_DONT_MASK,
     InitFlags::FUSE_DO_READDIRPLUS,
@@ -286,8 +285,8 @@ impl Filesystem for Requests {
         guard(|| {
             let handle = handle.and_then(|handle| self.handles.get(handle.0));
             let (atime, mut mtime) = (atime.map(map::set_time), mtime.map(map::set_time));
-            if size.is_some() && handle.is_some() {
-                // `ftruncate` counts as a change also where the size stays.
+            if size == Some(0) || (size.is_some() && handle.is_some()) {
+                // `ftruncate` and opening with `O_TRUNC` count as a change also where the size stays.
                 mtime = mtime.or(Some(SetTime::Now));
             }
             let change = AttributeChange { mode, uid, gid, size, atime, mtime };
@@ -727,7 +726,7 @@ impl Filesystem for Requests {
                 return reply.error(Errno::EINVAL);
             }
             // The answer has 32 bits; the kernel asks again for the rest, which starts at a whole block.
-            let length = length.min(u64::from(u32::MAX & !(BLOCK_BYTES - 1)));
+            let length = length.min(u64::from(!(BLOCK_BYTES - 1)));
             let copied = self.handle(source).and_then(|source| {
                 let destination = self.handle(destination)?;
                 let clear_set_id = self.clears_set_id(req);

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -34,8 +35,10 @@ pub(super) struct Mount {
 #[derive(Debug)]
 pub(super) struct MountPoint {
     path: PathBuf,
-    /// `major:minor` of the mounted file system; tells ours from another that is mounted there later.
+    /// `major:minor` of the mounted file system. Tells ours from others as long as it exists; then the number is used again.
     device_number: String,
+    /// It was taken down, or its last request was answered: what is mounted there from now on is not ours.
+    ended: AtomicBool,
 }
 
 impl MountPoint {
@@ -47,9 +50,14 @@ impl MountPoint {
         &self.device_number
     }
 
-    /// Whether our file system is still what is mounted there.
-    pub(super) fn is_mounted(&self) -> bool {
-        mounted_at(&self.path).is_some_and(|found| found.device_number == self.device_number)
+    /// Remembers that nothing of ours is mounted there any more.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    fn is_mounted(&self) -> bool {
+        !self.ended.load(Ordering::Acquire)
+            && mounted_at(&self.path).is_some_and(|found| found.device_number == self.device_number)
     }
 
     /// Takes the mount down; with `lazy` it goes from the tree at once and ends when nothing of it is open any more.
@@ -57,7 +65,9 @@ impl MountPoint {
         if !self.is_mounted() {
             return Ok(());
         }
-        detach(&self.path, lazy)
+        detach(&self.path, lazy)?;
+        self.end();
+        Ok(())
     }
 }
 
@@ -71,7 +81,13 @@ pub(super) fn mount(options: &FuseOptions, source: &str) -> Result<Mount, MountE
     let device_number = mounted_at(&path).map(|found| found.device_number).ok_or_else(|| {
         system("find the mount that was just made at", &path, io::Error::from(io::ErrorKind::NotFound))
     })?;
-    Ok(Mount { device, point: MountPoint { path, device_number }, replaced_dead })
+    let point = MountPoint { path, device_number, ended: AtomicBool::new(false) };
+    Ok(Mount { device, point, replaced_dead })
+}
+
+/// Whether this process may open the device itself, as each thread with a queue of its own does.
+pub(super) fn may_open_device() -> bool {
+    File::options().read(true).write(true).open(DEVICE).is_ok()
 }
 
 /// The absolute path of the mount point, fit to be mounted on.
@@ -114,10 +130,11 @@ fn mount_directly(path: &Path, options: &FuseOptions, source: &str) -> Result<Op
     let device = match File::options().read(true).write(true).open(DEVICE) {
         Ok(device) => OwnedFd::from(device),
         Err(error) => {
-            return Err(match error.kind() {
-                io::ErrorKind::NotFound => MountError::NoDevice,
-                _ => MountError::DeviceDenied(error),
-            });
+            return match error.kind() {
+                io::ErrorKind::NotFound => Err(MountError::NoDevice),
+                io::ErrorKind::PermissionDenied if !rustix::process::geteuid().is_root() => Ok(None),
+                _ => Err(MountError::DeviceDenied(error)),
+            };
         }
     };
     let mut data = format!(
@@ -176,6 +193,8 @@ fn mount_with_helper(path: &Path, options: &FuseOptions, source: &str) -> Result
             let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             if words.contains("user_allow_other") {
                 Err(MountError::AllowOther)
+            } else if words.contains(DEVICE) && words.contains("denied") {
+                Err(MountError::DeviceDenied(io::Error::new(io::ErrorKind::PermissionDenied, words)))
             } else {
                 Err(MountError::Refused(words))
             }

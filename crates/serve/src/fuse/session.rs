@@ -23,7 +23,7 @@ const READ_AHEAD_KIB: u32 = 1024;
 
 /// One mount. Dropping it detaches the mount.
 pub struct FuseSession {
-    point: MountPoint,
+    point: Arc<MountPoint>,
     replaced_dead: bool,
     alive: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -45,16 +45,14 @@ impl FuseSession {
             None => format!("offshoot:{}", block_on(vfs.pool().status()).pool_id),
         };
         let mount::Mount { device, point, replaced_dead } = mount::mount(&options, &source)?;
-        match Self::serve(vfs, runtime, &options, device, point, replaced_dead) {
-            Ok(session) => Ok(session),
-            Err((source, point)) => {
-                if let Err(error) = point.unmount(true) {
-                    tracing::warn!(%error, "a mount that could not be served could not be taken down either");
-                }
-                let mount_point = point.path().to_owned();
-                Err(MountError::System { doing: "serve the mount at", mount_point, source })
+        let point = Arc::new(point);
+        Self::serve(vfs, runtime, &options, device, point.clone(), replaced_dead).map_err(|source| {
+            if let Err(error) = point.unmount(true) {
+                tracing::warn!(%error, "a mount that could not be served could not be taken down either");
             }
-        }
+            let mount_point = point.path().to_owned();
+            MountError::System { doing: "serve the mount at", mount_point, source }
+        })
     }
 
     fn serve(
@@ -62,9 +60,9 @@ impl FuseSession {
         runtime: tokio::runtime::Handle,
         options: &FuseOptions,
         device: std::os::fd::OwnedFd,
-        point: MountPoint,
+        point: Arc<MountPoint>,
         replaced_dead: bool,
-    ) -> Result<FuseSession, (io::Error, MountPoint)> {
+    ) -> io::Result<FuseSession> {
         let vfs = match options.read_only {
             true => vfs.open_session().with_access_time(AccessTime::None),
             false => vfs.open_session(),
@@ -73,12 +71,9 @@ impl FuseSession {
         let requests = Requests::new(vfs.clone(), runtime, handles.clone());
         let mut config = Config::default();
         config.n_threads = Some(options.threads.max(1));
-        config.clone_fd = true;
+        config.clone_fd = mount::may_open_device();
         // Who may use the mount is the kernel's to decide, from the options of the mount.
-        let session = match Session::from_fd(requests, device, SessionACL::All, config) {
-            Ok(session) => session,
-            Err(error) => return Err((error, point)),
-        };
+        let session = Session::from_fd(requests, device, SessionACL::All, config)?;
         let notifier = session.notifier();
         let invalidation = Invalidation::new(vfs.session());
         let writeback = Arc::new(Writeback {
@@ -95,17 +90,18 @@ impl FuseSession {
         };
         let serve = {
             let (alive, invalidation, writeback) = (alive.clone(), invalidation.clone(), writeback.clone());
-            let mount_point = point.path().to_owned();
+            let point = point.clone();
             move || {
                 let ended = session.run();
+                point.end();
                 alive.store(false, Ordering::Release);
                 invalidation.end();
                 // The file system knows it weakly; as long as requests are served there may be something to bring in.
                 drop(writeback);
                 match ended {
-                    Ok(()) => tracing::info!(mount_point = %mount_point.display(), "unmounted"),
+                    Ok(()) => tracing::info!(mount_point = %point.path().display(), "unmounted"),
                     Err(error) => {
-                        tracing::error!(mount_point = %mount_point.display(), %error, "mount ended")
+                        tracing::error!(mount_point = %point.path().display(), %error, "mount ended")
                     }
                 }
             }
@@ -117,7 +113,7 @@ impl FuseSession {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     invalidation.end();
-                    return Err((error, point));
+                    return Err(error);
                 }
             }
         }

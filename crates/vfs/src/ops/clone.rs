@@ -45,29 +45,33 @@ impl Vfs {
     ) -> Result<Attributes> {
         let source_reference = self.resolve_for(caller, source).await?;
         let from = Source { ino: source_reference.ino(), path: source, from_client: false };
-        let attributes = self.clone_to(caller, from, destination, options).await?;
+        let (_, attributes) = self.clone_to(caller, from, destination, options).await?;
         self.settle_clients().await;
         Ok(attributes)
     }
 
-    /// The clone that setting [`crate::CLONE_ATTRIBUTE`] asks for. The client that set it is told of the new name like all others, but
-    /// not waited for: it may be holding locks until it has its answer.
+    /// The clone that setting [`crate::CLONE_ATTRIBUTE`] asks for. The client that set it hears of the new name like all others. It holds a lock
+    /// on the source until it has its answer, so a clone right into its own source does not wait until the client has heard.
     pub(crate) async fn clone_by_attribute(&self, caller: &Caller, ino: Ino, value: &[u8]) -> Result<()> {
         let destination = value.strip_suffix(b"\0").unwrap_or(value);
         let source = self.pool().path(ino).await?;
         let sessionless = self.without_session();
         let from = Source { ino, path: &source, from_client: true };
-        sessionless.clone_to(caller, from, destination, ClonePath::default()).await?;
+        let (parent, _) = sessionless.clone_to(caller, from, destination, ClonePath::default()).await?;
+        if parent != ino {
+            self.settle_clients().await;
+        }
         Ok(())
     }
 
+    /// Gives the directory that the clone is in, and the clone.
     async fn clone_to(
         &self,
         caller: &Caller,
         source: Source<'_>,
         destination: &[u8],
         options: ClonePath,
-    ) -> Result<Attributes> {
+    ) -> Result<(Ino, Attributes)> {
         let Source { ino: source, path: source_path, from_client } = source;
         let ClonePath { read_only, parents, replace } = options;
         if let (true, [ancestors @ .., _]) = (parents, components(destination)?.as_slice()) {
@@ -88,7 +92,7 @@ impl Vfs {
         })?;
         let cloned = Reference::adopt(self.pool(), cloned);
         self.changed(Change::Entry { parent: parent.ino(), name: &name });
-        Ok(cloned.attributes().clone())
+        Ok((parent.ino(), cloned.attributes().clone()))
     }
 
     async fn check_clone(

@@ -5,9 +5,10 @@
 //!
 //! - A clone of a directory starts a realm. A file that ever had two names (`linked`) and a plain directory stay in their realm.
 //! - A clone of a part of a realm keeps the `nlink` of files with several names, counting names that lie outside the part.
-//! - What is removed while held open moves to the orphans (`parent` is [`ORPHANS`]); a directory there is a realm of its own.
+//! - A file that is removed while it is known or held open, and a directory while something in it is held open, moves to the
+//!   orphans (`parent` is [`ORPHANS`]); a directory there is a realm of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use offshoot_engine::{ErrorKind, Kind, NewInode, Timestamp};
@@ -58,13 +59,24 @@ pub struct Model {
     pub nodes: BTreeMap<Id, Arc<Node>>,
     /// Times that nodes are held open.
     pub holds: BTreeMap<Id, u32>,
+    /// Nodes that callers hold references to.
+    pub known: BTreeSet<Id>,
+    /// Orphans that were forgotten, and go with the next collection.
+    forgotten: Vec<Id>,
     pub next: Id,
     pub now: Timestamp,
 }
 
 impl Model {
     pub fn new(root: Timestamp) -> Self {
-        let mut model = Self { nodes: BTreeMap::new(), holds: BTreeMap::new(), next: 2, now: root };
+        let mut model = Self {
+            nodes: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            known: BTreeSet::new(),
+            forgotten: Vec::new(),
+            next: 2,
+            now: root,
+        };
         let mut node = model.fresh(&super::super::world::new(Kind::Directory));
         node.mode = 0o755;
         node.parent = ROOT;
@@ -151,12 +163,17 @@ impl Model {
         self.upwards(id).any(|id| self.node(id).read_only)
     }
 
-    fn is_held(&self, id: Id) -> bool {
-        self.holds.get(&id).is_some_and(|holds| *holds > 0)
+    /// Whether somebody can still reach what has no name.
+    fn is_reachable(&self, id: Id) -> bool {
+        self.holds.contains_key(&id) || self.known.contains(&id)
     }
 
     fn any_held_within(&self, id: Id) -> bool {
-        self.holds.iter().any(|(held, holds)| *holds > 0 && self.is_within(*held, id))
+        self.holds.keys().any(|held| self.is_within(*held, id))
+    }
+
+    fn is_needed(&self, orphan: Id) -> bool {
+        self.is_reachable(orphan) || self.any_held_within(orphan)
     }
 
     pub fn is_directory(&self, id: Id) -> bool {
@@ -182,14 +199,6 @@ impl Model {
             at += 1;
         }
         found
-    }
-
-    /// Whether a file of several names lies below, in the same realm.
-    pub fn has_links_below(&self, id: Id) -> bool {
-        self.node(id).children.values().any(|child| {
-            let node = self.node(*child);
-            node.linked || (node.kind == Kind::Directory && !node.clone_root && self.has_links_below(*child))
-        })
     }
 
     /// The path of a node, if it has a single one.
@@ -355,51 +364,89 @@ impl Model {
 
     pub fn remove_tree(&mut self, parent: Id, name: &[u8]) -> Answer {
         check_name(name)?;
-        let id = self.lookup(parent, name)?;
+        self.lookup(parent, name)?;
         self.may_change(parent)?;
-        if self.is_directory(id) && !self.node(id).clone_root {
-            self.unlink_linked(id);
-        }
-        self.remove_name(parent, name);
+        self.remove_tree_at(parent, name);
         Ok(())
     }
 
-    /// Takes the names of files with several names out of a tree that is about to go.
-    fn unlink_linked(&mut self, directory: Id) {
-        for (name, child) in self.node(directory).children.clone() {
-            let node = self.node(child);
+    /// Removes a name with all below it; what has names elsewhere has fewer afterwards.
+    fn remove_tree_at(&mut self, parent: Id, name: &[u8]) {
+        let id = self.node(parent).children[name];
+        let mut links = BTreeMap::new();
+        if !self.node(id).clone_root {
+            self.links_below(id, &mut links);
+        }
+        self.remove_name(parent, name);
+        if self.node(id).parent == ORPHANS && !links.is_empty() {
+            // What is still open down there keeps a state of its own.
+            self.part_links(id, &mut BTreeMap::new());
+            self.settle_links(id, id);
+        }
+        for (id, count) in links {
+            self.drop_links(id, count);
+        }
+    }
+
+    fn links_below(&self, directory: Id, into: &mut BTreeMap<Id, u32>) {
+        for child in self.node(directory).children.values() {
+            let node = self.node(*child);
             if node.linked {
-                self.remove_name(directory, &name);
+                *into.entry(*child).or_default() += 1;
             } else if node.kind == Kind::Directory && !node.clone_root {
-                self.unlink_linked(child);
+                self.links_below(*child, into);
             }
         }
     }
 
+    /// Lets names of files with several names lead to copies.
+    fn part_links(&mut self, directory: Id, copies: &mut BTreeMap<Id, Id>) {
+        for (name, child) in self.node(directory).children.clone() {
+            let node = self.node(child);
+            if node.linked {
+                let copy = self.copy(child, copies);
+                self.change(directory).children.insert(name, copy);
+            } else if node.kind == Kind::Directory && !node.clone_root {
+                self.part_links(child, copies);
+            }
+        }
+    }
+
+    fn drop_links(&mut self, id: Id, count: u32) {
+        let (now, reachable) = (self.now, self.is_reachable(id));
+        let node = self.change(id);
+        node.ctime = now;
+        node.nlink = node.nlink.saturating_sub(count);
+        if node.nlink > 0 {
+            return;
+        }
+        if reachable {
+            node.parent = ORPHANS;
+            node.linked = false;
+        } else {
+            node.gone = true;
+        }
+    }
+
     fn remove_name(&mut self, directory: Id, name: &[u8]) {
-        let id = self.node(directory).children[name];
+        let id = self.take(directory, name);
         let now = self.now;
+        if self.node(id).linked {
+            return self.drop_links(id, 1);
+        }
         let held = if self.is_directory(id) {
             !self.node(id).children.is_empty() && self.any_held_within(id)
         } else {
-            self.is_held(id)
+            self.is_reachable(id)
         };
-        self.take(directory, name);
         let node = self.change(id);
         node.ctime = now;
-        if node.linked && node.nlink > 1 {
-            node.nlink -= 1;
-            return;
-        }
         node.nlink = 0;
-        if !held {
+        if held {
+            node.parent = ORPHANS;
+            node.clone_root |= node.kind == Kind::Directory;
+        } else {
             node.gone = true;
-            return;
-        }
-        node.parent = ORPHANS;
-        node.linked = false;
-        if node.kind == Kind::Directory {
-            node.clone_root = true;
         }
     }
 
@@ -482,7 +529,7 @@ impl Model {
         let now = self.now;
         let id = self.copy(source, &mut BTreeMap::new());
         if target.is_some() {
-            self.remove_name(parent, name);
+            self.remove_tree_at(parent, name);
         }
         let node = self.change(id);
         node.nlink = 1;
@@ -545,15 +592,34 @@ impl Model {
             self.holds.remove(&id);
         }
         if let Some(top) = top
-            && !self.any_held_within(top)
+            && !self.is_needed(top)
         {
             self.change(top).gone = true;
+        }
+    }
+
+    /// The last reference was given back.
+    pub fn forget(&mut self, id: Id) {
+        self.known.remove(&id);
+        if self.node(id).parent == ORPHANS && !self.is_reachable(id) {
+            self.forgotten.push(id);
+        }
+    }
+
+    /// Orphans that nobody can reach go.
+    pub fn collect(&mut self) {
+        for id in std::mem::take(&mut self.forgotten) {
+            if self.nodes.contains_key(&id) && !self.is_needed(id) {
+                self.change(id).gone = true;
+            }
         }
     }
 
     /// What is left when the pool is opened anew.
     pub fn reopen(&mut self) {
         self.holds.clear();
+        self.known.clear();
+        self.forgotten.clear();
         let kept = self.below(ROOT);
         self.nodes.retain(|id, _| kept.contains(id));
     }

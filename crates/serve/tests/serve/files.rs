@@ -1,0 +1,233 @@
+//! What programs do with files through a mount.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, CWD, FallocateFlags, RenameFlags, Timespec, Timestamps, XattrFlags};
+
+use crate::world::World;
+
+#[test]
+fn a_tree_is_made_read_and_removed() {
+    let world = World::new();
+    fs::create_dir_all(world.path("a/b")).unwrap();
+    fs::write(world.path("a/b/f"), b"content").unwrap();
+    fs::hard_link(world.path("a/b/f"), world.path("a/g")).unwrap();
+    symlink("b/f", world.path("a/l")).unwrap();
+    assert_eq!(fs::read(world.path("a/l")).unwrap(), b"content");
+    assert_eq!(fs::metadata(world.path("a/g")).unwrap().nlink(), 2);
+    fs::rename(world.path("a/g"), world.path("h")).unwrap();
+    assert_eq!(fs::read(world.path("h")).unwrap(), b"content");
+    let busy = fs::remove_dir(world.path("a")).unwrap_err();
+    assert_eq!(busy.kind(), io::ErrorKind::DirectoryNotEmpty);
+    fs::remove_dir_all(world.path("a")).unwrap();
+    assert_eq!(fs::read_dir(world.mount_point()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_large_directory_is_listed_whole_and_once() {
+    let world = World::new();
+    let names: BTreeSet<OsString> = (0..3000).map(|n| format!("entry-{n}").into()).collect();
+    for name in &names {
+        File::create(world.mount_point().join(name)).unwrap();
+    }
+    for _ in 0..2 {
+        let mut listed: Vec<OsString> =
+            fs::read_dir(world.mount_point()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        listed.sort();
+        assert_eq!(listed.len(), names.len());
+        assert!(listed.iter().eq(names.iter()));
+    }
+}
+
+#[test]
+fn entries_that_go_while_a_directory_is_read_hide_no_others() {
+    let world = World::new();
+    for n in 0..2000 {
+        File::create(world.path(&format!("f{n}"))).unwrap();
+    }
+    let mut removed = 0;
+    for entry in fs::read_dir(world.mount_point()).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+        removed += 1;
+    }
+    assert_eq!(removed, 2000);
+    assert_eq!(fs::read_dir(world.mount_point()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_removed_file_and_a_removed_directory_live_while_they_are_open() {
+    let world = World::new();
+    let mut file =
+        OpenOptions::new().create(true).truncate(true).read(true).write(true).open(world.path("f")).unwrap();
+    fs::remove_file(world.path("f")).unwrap();
+    file.write_all(b"unseen").unwrap();
+    file.rewind().unwrap();
+    let mut content = String::new();
+    file.read_to_string(&mut content).unwrap();
+    assert_eq!((content.as_str(), file.metadata().unwrap().nlink()), ("unseen", 0));
+    fs::create_dir(world.path("d")).unwrap();
+    let directory = File::open(world.path("d")).unwrap();
+    fs::remove_dir(world.path("d")).unwrap();
+    assert!(directory.metadata().unwrap().is_dir());
+    let made = rustix::fs::mkdirat(&directory, "x", rustix::fs::Mode::RWXU);
+    assert_eq!(made, Err(rustix::io::Errno::NOENT));
+}
+
+#[test]
+fn times_keep_their_nanoseconds_before_1970_too() {
+    let world = World::new();
+    File::create(world.path("f")).unwrap();
+    for (secs, nanos) in [(-1, 500_000_000), (-2, 0), (0, 1), (1 << 33, 999_999_999)] {
+        let time = Timespec { tv_sec: secs, tv_nsec: nanos };
+        let times = Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(CWD, world.path("f"), &times, AtFlags::empty()).unwrap();
+        let found = fs::metadata(world.path("f")).unwrap();
+        assert_eq!((found.mtime(), found.mtime_nsec()), (secs, nanos));
+        assert_eq!((found.atime(), found.atime_nsec()), (secs, nanos));
+    }
+}
+
+#[test]
+fn holes_are_made_found_and_refused_to_be_collapsed() {
+    let world = World::new();
+    let file =
+        OpenOptions::new().create(true).truncate(true).read(true).write(true).open(world.path("f")).unwrap();
+    file.write_all_at(&[7; 65536], 1 << 20).unwrap();
+    let mut cursor = &file;
+    let data = rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(0)).unwrap();
+    assert_eq!(data, 1 << 20);
+    rustix::fs::fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 1 << 20, 65536)
+        .unwrap();
+    let none = rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(0));
+    assert_eq!(none, Err(rustix::io::Errno::NXIO));
+    let refused = rustix::fs::fallocate(&file, FallocateFlags::COLLAPSE_RANGE, 0, 4096);
+    assert_eq!(refused, Err(rustix::io::Errno::OPNOTSUPP));
+    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, 2 << 20).unwrap();
+    assert_eq!(cursor.seek(SeekFrom::End(0)).unwrap(), 2 << 20);
+    let mut content = Vec::new();
+    cursor.rewind().unwrap();
+    cursor.read_to_end(&mut content).unwrap();
+    assert!(content.iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_copied_range_shares_what_it_copies() {
+    let world = World::new();
+    let content: Vec<u8> = (0..1 << 20).map(|n: u32| (n / 7) as u8).collect();
+    fs::write(world.path("a"), &content).unwrap();
+    let before = futures::executor::block_on(world.vfs.pool().status()).logical_bytes;
+    fs::copy(world.path("a"), world.path("b")).unwrap();
+    assert_eq!(fs::read(world.path("b")).unwrap(), content);
+    let written = world.vfs.pool().metrics().written_bytes.get();
+    assert_eq!(written, content.len() as u64, "the copy wrote no bytes of its own");
+    assert!(futures::executor::block_on(world.vfs.pool().status()).logical_bytes >= before);
+}
+
+#[test]
+fn renames_can_refuse_and_swap() {
+    let world = World::new();
+    fs::write(world.path("a"), b"A").unwrap();
+    fs::write(world.path("b"), b"B").unwrap();
+    let rename = |flags| rustix::fs::renameat_with(CWD, world.path("a"), CWD, world.path("b"), flags);
+    assert_eq!(rename(RenameFlags::NOREPLACE), Err(rustix::io::Errno::EXIST));
+    rename(RenameFlags::EXCHANGE).unwrap();
+    assert_eq!(fs::read(world.path("a")).unwrap(), b"B");
+    assert_eq!(rename(RenameFlags::WHITEOUT), Err(rustix::io::Errno::INVAL));
+}
+
+#[test]
+fn attributes_are_set_listed_and_removed() {
+    let world = World::new();
+    File::create(world.path("f")).unwrap();
+    let path = world.path("f");
+    rustix::fs::setxattr(&path, "user.colour", b"green", XattrFlags::CREATE).unwrap();
+    let again = rustix::fs::setxattr(&path, "user.colour", b"red", XattrFlags::CREATE);
+    assert_eq!(again, Err(rustix::io::Errno::EXIST));
+    let mut value = [0; 16];
+    let length = rustix::fs::getxattr(&path, "user.colour", &mut value).unwrap();
+    assert_eq!(&value[..length], b"green");
+    let short = rustix::fs::getxattr(&path, "user.colour", &mut value[..2]);
+    assert_eq!(short, Err(rustix::io::Errno::RANGE));
+    let mut names = [0; 64];
+    let length = rustix::fs::listxattr(&path, &mut names).unwrap();
+    assert_eq!(&names[..length], b"user.colour\0");
+    rustix::fs::removexattr(&path, "user.colour").unwrap();
+    let gone = rustix::fs::getxattr(&path, "user.colour", &mut value);
+    assert_eq!(gone, Err(rustix::io::Errno::NODATA));
+}
+
+#[test]
+fn the_umask_and_a_chmod_are_seen_at_once() {
+    let world = World::new();
+    fs::write(world.path("f"), b"").unwrap();
+    fs::set_permissions(world.path("f"), Permissions::from_mode(0o4711)).unwrap();
+    assert_eq!(fs::metadata(world.path("f")).unwrap().mode() & 0o7777, 0o4711);
+}
+
+#[test]
+fn a_name_of_more_than_255_bytes_is_too_long() {
+    let world = World::new();
+    File::create(world.path(&"x".repeat(255))).unwrap();
+    let error = File::create(world.path(&"x".repeat(256))).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidFilename);
+}
+
+#[test]
+fn appending_from_two_descriptors_loses_nothing() {
+    let world = World::new();
+    let open = || OpenOptions::new().create(true).append(true).open(world.path("log")).unwrap();
+    let (mut first, mut second) = (open(), open());
+    for n in 0..100 {
+        writeln!(first, "first {n}").unwrap();
+        writeln!(second, "second {n}").unwrap();
+    }
+    assert_eq!(fs::read_to_string(world.path("log")).unwrap().lines().count(), 200);
+}
+
+#[test]
+fn many_threads_at_once_see_their_own_files() {
+    let world = World::new();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let world = &world;
+            scope.spawn(move || {
+                for n in 0..100 {
+                    let path = world.path(&format!("t{thread}-{n}"));
+                    fs::write(&path, format!("{thread} {n}")).unwrap();
+                    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{thread} {n}"));
+                    if n % 2 == 0 {
+                        fs::remove_file(&path).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(fs::read_dir(world.mount_point()).unwrap().count(), 400);
+}
+
+#[test]
+fn a_sync_answers_and_time_goes_on() {
+    let world = World::new();
+    let before = SystemTime::now() - Duration::from_secs(5);
+    let mut file = File::create(world.path("f")).unwrap();
+    file.write_all(b"durable").unwrap();
+    file.sync_all().unwrap();
+    file.sync_data().unwrap();
+    File::open(world.mount_point()).unwrap().sync_all().unwrap();
+    rustix::fs::syncfs(&file).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    assert!(modified > before && modified > UNIX_EPOCH);
+}
+
+#[test]
+fn space_is_shown() {
+    let world = World::new();
+    let space = rustix::fs::statvfs(world.mount_point()).unwrap();
+    assert!(space.f_blocks > 0 && space.f_bavail <= space.f_blocks);
+    assert_eq!(space.f_namemax, 255);
+}
