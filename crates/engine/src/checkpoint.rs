@@ -279,8 +279,7 @@ async fn cut(inner: &Inner) -> Result<(State, u64, u64)> {
     writer.prepare_file(number)?;
     let (snapshot, interval) = {
         let mut core = inner.core.write();
-        let before = core.log_number;
-        writer.take(&mut core.tail, before);
+        inner.take_tail(&mut core, &mut writer);
         core.log_number = number;
         core.interval += 1;
         (core.state.clone(), core.interval - 1)

@@ -12,7 +12,7 @@ use crate::frame::{DirtyGauge, FRAME_BYTES_MAX, Frame};
 use crate::kinds::{Extent, FileTree, FrameLink};
 use crate::namespace::WriteData;
 use crate::record::{Content, EXTENTS_MAX, INLINE_BYTES_MAX};
-use crate::tree::{self, Link, Missing, Node, Nodes, Root};
+use crate::tree::{self, Body, Link, Missing, Node, Nodes, Root};
 
 /// What making new frames needs.
 pub(crate) struct Frames<'a> {
@@ -162,7 +162,7 @@ fn put(content: &mut Content, offset: u64, extent: Extent, nodes: &dyn Nodes) ->
             extents.insert(index, (offset, extent));
             if extents.len() > EXTENTS_MAX {
                 let entries = std::mem::take(extents);
-                *content = Content::Tree(Link::Memory(Arc::new(Node::leaf(entries))));
+                *content = Content::Tree(Link::Memory(Arc::new(Node::new(Body::Leaf(entries), nodes))));
             }
         }
         Content::Tree(_) => {

@@ -11,7 +11,7 @@ mod scan;
 
 pub(crate) use edit::{insert, pull, remove, remove_range, update};
 pub(crate) use node::{
-    AnyNode, Body, Link, Node, Root, Tree, Visitor, VisitorMut, decode_address, resident_nodes,
+    AnyNode, Body, ChangedMark, ChangedNodes, Link, Node, Root, Tree, Visitor, VisitorMut, decode_address,
 };
 pub(crate) use scan::{child_of, find, last_before, scan, total_weight};
 
@@ -29,6 +29,10 @@ pub(crate) trait Nodes {
     fn get(&self, address: Address) -> Option<AnyNode>;
     /// The bytes of a stored frame, if they are in memory.
     fn frame(&self, address: Address) -> Option<bytes::Bytes>;
+    /// Counts a node that is changed.
+    fn changed(&self) -> Option<ChangedMark> {
+        None
+    }
 }
 
 /// Encoded size from which a node is split, in bytes.

@@ -156,8 +156,7 @@ impl Inner {
     }
 
     fn dirty_nodes_bytes(&self) -> u64 {
-        let resident = crate::tree::resident_nodes() as u64;
-        resident.saturating_sub(self.items.cached_nodes()) * NODE_MEMORY_BYTES
+        self.items.changed_nodes().count() as u64 * NODE_MEMORY_BYTES
     }
 
     /// Memory that writing frees: frames and nodes that are not stored, segments that are being gathered, the log's tail.
@@ -483,13 +482,15 @@ impl Inner {
         if self.durable.load(Ordering::Acquire) >= target {
             return Ok(());
         }
-        {
-            let mut core = self.core.write();
-            let file = core.log_number;
-            writer.take(&mut core.tail, file);
-        }
-        self.tail_bytes.store(0, Ordering::Relaxed);
+        self.take_tail(&mut self.core.write(), &mut writer);
         self.flush_locked(&mut writer).await
+    }
+
+    /// Gives the tail to the log writer.
+    pub(crate) fn take_tail(&self, core: &mut Core, writer: &mut LogWriter) {
+        let file = core.log_number;
+        writer.take(&mut core.tail, file);
+        self.tail_bytes.store(0, Ordering::Relaxed);
     }
 
     /// Flushes what the log writer has taken.

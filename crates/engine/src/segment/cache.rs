@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use super::items::Items;
 use crate::Result;
 use crate::address::{Address, ItemKind};
-use crate::tree::{AnyNode, Missing, Nodes};
+use crate::tree::{AnyNode, ChangedMark, Missing, Nodes};
 
 /// What a cached entry takes beside its bytes: key, counts, list heads.
 const OVERHEAD_BYTES: u64 = 160;
@@ -67,6 +67,10 @@ impl Nodes for Pinned<'_> {
         let node = self.items.cached_node(address)?;
         nodes.insert(address, node.clone());
         Some(node)
+    }
+
+    fn changed(&self) -> Option<ChangedMark> {
+        Some(self.items.changed_nodes().mark())
     }
 
     fn frame(&self, address: Address) -> Option<Bytes> {

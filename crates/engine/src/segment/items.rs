@@ -16,7 +16,7 @@ use super::{ObjectName, SegmentRecord};
 use crate::address::{Address, ItemKind, SegmentId};
 use crate::metrics::Metrics;
 use crate::object::ObjectStore;
-use crate::tree::{AnyNode, Missing};
+use crate::tree::{AnyNode, ChangedNodes, Missing};
 use crate::{Compression, Error, ErrorKind, Result};
 
 /// Sizes of the caches and how items are compressed.
@@ -55,6 +55,7 @@ pub(crate) struct Items {
     directories: Cache<(SegmentId, ObjectName), Arc<Directory>, DirectoryWeight>,
     /// Items that were written and that no count knows yet, with the checkpoint interval in which they were made.
     born: Mutex<FxHashMap<Address, Born>>,
+    changed_nodes: ChangedNodes,
     /// Every stored segment.
     table: RwLock<BTreeMap<SegmentId, SegmentRecord>>,
     /// Records of segments that were moved or dropped, for those who still read an older state.
@@ -88,6 +89,7 @@ impl Items {
             ),
             settings,
             born: Mutex::default(),
+            changed_nodes: ChangedNodes::default(),
             table: RwLock::default(),
             retired: Mutex::default(),
             gathering: Mutex::default(),
@@ -145,9 +147,9 @@ impl Items {
         self.gathering.lock().contains_key(&segment)
     }
 
-    /// Nodes in the cache.
-    pub(crate) fn cached_nodes(&self) -> u64 {
-        self.nodes.len() as u64
+    /// Nodes that are in memory because they were changed.
+    pub(crate) fn changed_nodes(&self) -> &ChangedNodes {
+        &self.changed_nodes
     }
 
     /// Bytes of segments that are not in the store yet.

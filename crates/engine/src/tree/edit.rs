@@ -163,7 +163,7 @@ fn edit<K: Tree, E: From<Missing>>(
         let mut free = None;
         change(Slot::Free(&mut free))?;
         if let Some(value) = free {
-            *root = Some(Link::Memory(Arc::new(Node::leaf(vec![(key.clone(), value)]))));
+            *root = Some(Link::Memory(Arc::new(Node::new(Body::Leaf(vec![(key.clone(), value)]), nodes))));
         }
         return Ok(());
     };
@@ -173,7 +173,7 @@ fn edit<K: Tree, E: From<Missing>>(
         let weight = node.weight();
         let first = lowest(node);
         let left = Branch { key: first, link: root.take().expect("the root was just edited"), weight };
-        *root = Some(Link::Memory(Arc::new(Node::new(Body::Branch(vec![left, right])))));
+        *root = Some(Link::Memory(Arc::new(Node::new(Body::Branch(vec![left, right]), nodes))));
     }
     Ok(())
 }
@@ -222,12 +222,12 @@ fn edit_node<K: Tree, E: From<Missing>>(
             delta
         }
     };
-    let split = if node.bytes > NODE_BYTES_MAX { split(node) } else { None };
+    let split = if node.bytes > NODE_BYTES_MAX { split(node, nodes) } else { None };
     Ok((delta, split))
 }
 
 /// Moves the upper half out. Appending at the end leaves the lower node nearly full instead.
-fn split<K: Tree>(node: &mut Node<K>) -> Split<K> {
+fn split<K: Tree>(node: &mut Node<K>, nodes: &dyn Nodes) -> Split<K> {
     let (key, body) = match &mut node.body {
         Body::Leaf(entries) => {
             if entries.len() < 2 {
@@ -247,7 +247,7 @@ fn split<K: Tree>(node: &mut Node<K>) -> Split<K> {
         }
     };
     node.measure();
-    let right = Node::new(body);
+    let right = Node::new(body, nodes);
     Some(Branch { key, weight: right.weight(), link: Link::Memory(Arc::new(right)) })
 }
 

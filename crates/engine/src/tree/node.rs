@@ -9,8 +9,37 @@ use crate::address::{Address, ItemKind};
 use crate::format::codec::{Reader, Writer, out_of_range};
 use crate::kinds::{AliasTree, DirectoryTree, FileTree, FrameLink, Ledger, SideTree};
 
-/// Nodes that exist in memory, stored or not (all pools of the process).
-static RESIDENT_NODES: AtomicUsize = AtomicUsize::new(0);
+/// Counts the nodes of a pool that are in memory because they were changed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ChangedNodes(Arc<AtomicUsize>);
+
+impl ChangedNodes {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts one node, for as long as the mark lives.
+    pub(crate) fn mark(&self) -> ChangedMark {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        ChangedMark(self.0.clone())
+    }
+}
+
+/// One node among [`ChangedNodes`].
+#[derive(Debug)]
+pub(crate) struct ChangedMark(Arc<AtomicUsize>);
+
+impl Clone for ChangedMark {
+    fn clone(&self) -> Self {
+        ChangedNodes(self.0.clone()).mark()
+    }
+}
+
+impl Drop for ChangedMark {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// What differs between the trees: keys, values and their encoding.
 pub(crate) trait Tree: Sized + Send + Sync + 'static {
@@ -82,33 +111,29 @@ pub(crate) struct Node<K: Tree> {
     /// Upper bound of the encoded size.
     pub(crate) bytes: usize,
     pub(crate) body: Body<K>,
+    /// Present unless the node is as it came from the store.
+    changed: Option<ChangedMark>,
 }
 
 impl<K: Tree> Drop for Node<K> {
     fn drop(&mut self) {
-        RESIDENT_NODES.fetch_sub(1, Ordering::Relaxed);
         let body = std::mem::replace(&mut self.body, Body::Leaf(Vec::new()));
         super::with_stack(|| drop(body));
     }
 }
 
-/// Number of nodes in memory.
-pub(crate) fn resident_nodes() -> usize {
-    RESIDENT_NODES.load(Ordering::Relaxed)
-}
-
 pub(crate) const NODE_HEADER_BYTES: usize = 8;
 
 impl<K: Tree> Node<K> {
-    pub(crate) fn new(body: Body<K>) -> Self {
-        RESIDENT_NODES.fetch_add(1, Ordering::Relaxed);
-        let mut node = Self { stored: AtomicU64::new(0), bytes: 0, body };
-        node.measure();
-        node
+    /// A new page.
+    pub(crate) fn new(body: Body<K>, nodes: &dyn Nodes) -> Self {
+        Self::make(body, nodes.changed())
     }
 
-    pub(crate) fn leaf(entries: Vec<(K::Key, K::Value)>) -> Self {
-        Self::new(Body::Leaf(entries))
+    fn make(body: Body<K>, changed: Option<ChangedMark>) -> Self {
+        let mut node = Self { stored: AtomicU64::new(0), bytes: 0, body, changed };
+        node.measure();
+        node
     }
 
     /// Counts the encoded size anew.
@@ -134,10 +159,10 @@ impl<K: Tree> Node<K> {
 
     /// A copy that has no address.
     pub(crate) fn fork(&self) -> Self {
-        RESIDENT_NODES.fetch_add(1, Ordering::Relaxed);
         Self {
             stored: AtomicU64::new(0),
             bytes: self.bytes,
+            changed: self.changed.clone(),
             body: match &self.body {
                 Body::Leaf(entries) => Body::Leaf(entries.clone()),
                 Body::Branch(children) => Body::Branch(children.clone()),
@@ -168,6 +193,7 @@ impl<K: Tree> Node<K> {
             }
         }
         let mut copy = self.fork();
+        copy.changed = None;
         copy.visit_mut(&mut Settle);
         copy.stored = AtomicU64::new(address.raw());
         copy
@@ -250,7 +276,7 @@ impl<K: Tree> Node<K> {
             _ => return Err(out_of_range("node level")),
         };
         from.end()?;
-        let mut node = Self::new(body);
+        let mut node = Self::make(body, None);
         node.stored = AtomicU64::new(address.raw());
         Ok(node)
     }
@@ -301,7 +327,9 @@ impl<K: Tree> Link<K> {
     /// The node for changing: brought into memory, copied if anything else refers to it, without an address.
     pub(crate) fn own(&mut self, nodes: &dyn Nodes) -> Result<&mut Node<K>, Missing> {
         if let Self::Stored(_) = self {
-            *self = Self::Memory(Arc::new(self.node(nodes)?.fork()));
+            let mut copy = self.node(nodes)?.fork();
+            copy.changed = nodes.changed();
+            *self = Self::Memory(Arc::new(copy));
         }
         let Self::Memory(arc) = self else { unreachable!("it was just put into memory") };
         if Arc::get_mut(arc).is_none() {

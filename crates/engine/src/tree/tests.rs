@@ -282,7 +282,7 @@ fn a_range_is_removed_with_the_nodes_at_its_ends_only() {
 #[test]
 fn damaged_nodes_are_refused_and_never_panic() {
     let entries = (0..20).map(|at| (key(at), entry(u64::from(at)))).collect();
-    let bytes = Node::<DirectoryTree>::leaf(entries).encode();
+    let bytes = Node::<DirectoryTree>::new(Body::Leaf(entries), &Shelf::default()).encode();
     let address = Address::new(SegmentId(1), 0);
     assert!(Node::<DirectoryTree>::decode(&bytes, address).is_ok());
     for length in 0..bytes.len() {
@@ -294,6 +294,6 @@ fn damaged_nodes_are_refused_and_never_panic() {
         // Some flips give another valid node; checksums tell them.
         let _ = Node::<DirectoryTree>::decode(&damaged, address);
     }
-    let empty = Node::<DirectoryTree>::leaf(Vec::new());
+    let empty = Node::<DirectoryTree>::new(Body::Leaf(Vec::new()), &Shelf::default());
     assert_eq!(empty.bytes, NODE_HEADER_BYTES);
 }
