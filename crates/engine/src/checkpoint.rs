@@ -22,7 +22,7 @@ use crate::pool::Inner;
 use crate::refcount::{self, Counter, EdgeCollector, Edges};
 use crate::segment::{ObjectName, Pinned, SegmentWriter};
 use crate::tree::{Link, Root, Tree};
-use crate::{Error, ErrorKind, Result, gc};
+use crate::{Result, gc};
 
 pub(crate) use settle::settle;
 use store::{FrameCollector, NodeStorer};
@@ -246,24 +246,19 @@ pub(crate) async fn checkpoint(inner: &Inner, collect: bool) -> Result<Done> {
 /// Ends the log file and takes a snapshot: the state, the number of the log file that follows it, and the checkpoint interval that ends.
 async fn cut(inner: &Inner) -> Result<(State, u64, u64)> {
     let mut writer = inner.log.lock().await;
-    // Flush what there is, so that little is left to do between the cut and the new file.
+    // Flush what there is and make the new file, so that little is left to do, and to fail, after the cut.
     inner.flush_locked(&mut writer).await?;
-    let number = writer.number + 1;
+    let number = inner.core.read().log_number + 1;
+    writer.prepare_file(number)?;
     let (snapshot, interval) = {
         let mut core = inner.core.write();
-        writer.take(&mut core.tail);
+        let before = core.log_number;
+        writer.take(&mut core.tail, before);
         core.log_number = number;
         core.interval += 1;
         (core.state.clone(), core.interval - 1)
     };
-    let result = inner.flush_locked(&mut writer).await.and_then(|()| writer.next_file(number));
-    if let Err(error) = result {
-        return Err(inner.stop(Error::with_source(
-            if error.kind() == ErrorKind::NoSpace { ErrorKind::NoSpace } else { ErrorKind::Store },
-            format!("the log could not be continued: {error}"),
-            error,
-        )));
-    }
+    inner.flush_locked(&mut writer).await?;
     Ok((snapshot, number, interval))
 }
 

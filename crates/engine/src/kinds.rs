@@ -7,7 +7,7 @@ use crate::address::{Address, ItemKind};
 use crate::format::codec::{Reader, Writer, out_of_range};
 use crate::format::inode as encoding;
 use crate::frame::Frame;
-use crate::record::{Content, Entry, Inode, Name, Realm, SideKey, Xattrs};
+use crate::record::{AliasKey, Content, Entry, Foreign, Inode, Name, Realm, SideKey, Xattrs};
 use crate::tree::{AnyNode, Link, Node, Tree, Visitor, VisitorMut};
 
 /// The way to a frame.
@@ -49,7 +49,7 @@ pub(crate) struct DirectoryTree;
 pub(crate) struct FileTree;
 /// Inodes with several names.
 pub(crate) struct SideTree;
-/// (`uid` of the outer realm, `uid` of the inner one) -> the realm that the inner one is when it is met in the outer one.
+/// What came from elsewhere, met in a clone of where it came to -> the realm that it belongs to there.
 pub(crate) struct AliasTree;
 /// Raw address -> number of stored references, where it is not 1; 0 is dead.
 pub(crate) struct Ledger;
@@ -196,17 +196,16 @@ impl Tree for SideTree {
         Self::key_bytes(key) + encoding::inode_bytes(value)
     }
     fn key_bytes(_: &SideKey) -> usize {
-        20
+        30
     }
     fn weight(_: &Inode) -> u64 {
         1
     }
     fn encode_key(key: &SideKey, out: &mut Writer) {
-        out.varint(key.foreign);
-        out.varint(key.number);
+        encoding::encode_side_key(key, out);
     }
     fn decode_key(from: &mut Reader<'_>) -> Result<SideKey> {
-        Ok(SideKey { foreign: from.varint()?, number: from.varint()? })
+        encoding::decode_side_key(from)
     }
     fn encode_value(value: &Inode, out: &mut Writer) {
         encoding::encode_inode(value, out);
@@ -256,25 +255,26 @@ macro_rules! plain_tree {
 }
 
 impl Tree for AliasTree {
-    type Key = (u64, u64);
+    type Key = AliasKey;
     type Value = Realm;
-    plain_tree!(AliasTree, Alias, (u64, u64), Realm);
+    plain_tree!(AliasTree, Alias, AliasKey, Realm);
 
-    fn entry_bytes(_: &(u64, u64), _: &Realm) -> usize {
-        35
+    fn entry_bytes(_: &AliasKey, _: &Realm) -> usize {
+        45
     }
-    fn key_bytes(_: &(u64, u64)) -> usize {
-        20
+    fn key_bytes(_: &AliasKey) -> usize {
+        30
     }
     fn weight(_: &Realm) -> u64 {
         1
     }
-    fn encode_key(key: &(u64, u64), out: &mut Writer) {
-        out.varint(key.0);
-        out.varint(key.1);
+    fn encode_key(key: &AliasKey, out: &mut Writer) {
+        out.varint(key.outer);
+        out.varint(key.foreign.home);
+        out.varint(key.foreign.realm);
     }
-    fn decode_key(from: &mut Reader<'_>) -> Result<(u64, u64)> {
-        Ok((from.varint()?, from.varint()?))
+    fn decode_key(from: &mut Reader<'_>) -> Result<AliasKey> {
+        Ok(AliasKey { outer: from.varint()?, foreign: Foreign { home: from.varint()?, realm: from.varint()? } })
     }
     fn encode_value(value: &Realm, out: &mut Writer) {
         encoding::encode_realm(*value, out);

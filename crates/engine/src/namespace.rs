@@ -17,14 +17,14 @@ mod xattr;
 
 pub(crate) use change::{Change, Outcome};
 pub(crate) use descend::{Found, Holder, Place, View, attributes, visible_ino};
-pub(crate) use locations::{Locations, Trail, Where, stale};
+pub(crate) use locations::{Location, Locations, Trail, Where, stale};
 pub(crate) use operation::{AttributeChange, Operation, WriteData};
 pub(crate) use xattr::{check_xattr_size, decode_frame as decode_xattr_frame};
 
 use siphasher::sip::SipHasher13;
 
 use crate::kinds::{AliasTree, EntryKey};
-use crate::record::{Content, Directory, Inode, Name, Realm, RealmRoot, Totals, Xattrs};
+use crate::record::{AliasKey, Content, Directory, Inode, Name, Realm, RealmRoot, Totals, Xattrs};
 use crate::tree::{Missing, Root};
 use crate::{Error, ErrorKind, Ino, Kind, Result, Timestamp};
 
@@ -97,7 +97,9 @@ pub(crate) enum Interrupt {
     /// A node has to be fetched first.
     Missing(Missing),
     /// A realm has to be given an alias first.
-    Alias { outer: u64, inner: u64 },
+    Alias(AliasKey),
+    /// What it was prepared for has changed; it has to be prepared anew.
+    Changed,
     /// It fails.
     Error(Error),
 }

@@ -2,6 +2,8 @@
 //!
 //! Every operation names inodes by [`Ino`]. A number is known to the pool from the call that returned it
 //! ([`Pool::lookup`], [`Pool::read_dir`], [`Pool::create`], ...) until [`Pool::forget`]; each such return counts one reference.
+//! A file whose last name goes stays whole for as long as its number is known or held: whoever has just looked it up can
+//! still open it.
 //! [`Ino::ROOT`] is always known.
 
 mod inner;
@@ -15,7 +17,7 @@ pub(crate) use inner::{Inner, Parts};
 
 use crate::log::LogStore;
 use crate::metrics::Metrics;
-use crate::namespace::{AttributeChange, Operation, Outcome, WriteData, check_name, check_xattr_size};
+use crate::namespace::{AttributeChange, Operation, Outcome, check_name, check_xattr_size};
 use crate::object::ObjectStore;
 use crate::record::Name;
 use crate::report::{CheckReport, Difference, GcReport, Info, Status, Usage};
@@ -173,10 +175,21 @@ impl Pool {
         Ok(Pool { inner: crate::recovery::open(storage, clock, settings, mode).await? })
     }
 
-    /// Does the background work (flushes, checkpoints, freeing, collection) until [`Pool::close`]. Run it on a
-    /// thread of its own, with a big stack: it blocks and it walks trees recursively.
+    /// Does all background work until [`Pool::close`]: [`Pool::flush_in_background`] and [`Pool::checkpoint_in_background`], in turns.
     pub async fn background(&self) {
-        self.inner.background().await;
+        futures::join!(self.flush_in_background(), self.checkpoint_in_background());
+    }
+
+    /// Writes the log until [`Pool::close`], so that what is not synced waits no longer than the flush interval. Run it on a thread
+    /// of its own if the store blocks.
+    pub async fn flush_in_background(&self) {
+        self.inner.flush_in_background().await;
+    }
+
+    /// Makes checkpoints, frees and collects until [`Pool::close`]. Run it on a thread of its own if the store blocks; checkpoints
+    /// compress.
+    pub async fn checkpoint_in_background(&self) {
+        self.inner.checkpoint_in_background().await;
     }
 
     /// Makes a last checkpoint and stops; every later change fails with `Closed`.
@@ -209,10 +222,10 @@ impl Pool {
 
     /// Drops `count` references to `ino`.
     pub fn forget(&self, ino: Ino, count: u64) {
-        self.inner.locations.lock().forget(ino, count);
+        self.inner.forget(ino, count);
     }
 
-    /// Holds `ino` open: if its last name goes, its content stays until [`Pool::release`].
+    /// Holds `ino` open: if its last name goes, its content stays until [`Pool::release`], forgotten or not.
     ///
     /// # Errors
     /// `Stale`.
@@ -341,10 +354,7 @@ impl Pool {
     /// `Exists`, `NotFound`, `Stale`, `ReadOnly`, `NoSpace`; with `replace` also `Invalid` where the source lies in what would be replaced.
     pub async fn clone(&self, source: Ino, parent: Ino, name: &[u8], options: CloneOptions) -> Result<Attributes> {
         check_name(name)?;
-        let CloneOptions { read_only, replace, source_path } = options;
-        let name = Name::from_slice(name);
-        let operation = Operation::Clone { source, parent, name, read_only, replace, source_path };
-        let outcome = self.inner.execute(operation).await?;
+        let outcome = self.inner.clone_to(source, parent, name, options).await?;
         self.inner.metrics.clones.add(1);
         Ok(attributes(outcome))
     }

@@ -60,6 +60,8 @@ pub(crate) struct Totals {
     pub(crate) bytes: u64,
     /// Entries that lead to the side tree.
     pub(crate) links: u64,
+    /// Roots of clones.
+    pub(crate) clones: u64,
 }
 
 impl Totals {
@@ -69,6 +71,7 @@ impl Totals {
             directories: self.directories.wrapping_add(other.directories),
             bytes: self.bytes.wrapping_add(other.bytes),
             links: self.links.wrapping_add(other.links),
+            clones: self.clones.wrapping_add(other.clones),
         }
     }
 
@@ -79,6 +82,7 @@ impl Totals {
             directories: self.directories.wrapping_neg(),
             bytes: self.bytes.wrapping_neg(),
             links: self.links.wrapping_neg(),
+            clones: self.clones.wrapping_neg(),
         }
     }
 }
@@ -151,11 +155,27 @@ pub(crate) struct Inode {
     pub(crate) origin: Option<Arc<Origin>>,
 }
 
+/// Tells inodes that came from elsewhere apart by their [`Identity`]: the same number may come twice from one realm, by different ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Foreign {
+    /// `uid` of the realm that it came into.
+    pub(crate) home: u64,
+    /// `uid` of the realm that it came from.
+    pub(crate) realm: u64,
+}
+
+/// Key of an alias: what came from elsewhere, met in a clone (`uid` of its realm) of the place that it came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct AliasKey {
+    pub(crate) outer: u64,
+    pub(crate) foreign: Foreign,
+}
+
 /// Key of an inode in a side tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SideKey {
-    /// 0 for inodes of the realm itself, else the `uid` of the realm that the inode came from.
-    pub(crate) foreign: u64,
+    /// `None` for inodes of the realm itself, else where an inode from another realm came from.
+    pub(crate) foreign: Option<Foreign>,
     pub(crate) number: u64,
 }
 
@@ -165,6 +185,12 @@ pub(crate) enum Entry {
     Inode(Inode),
     /// One of several names of an inode in the realm's side tree.
     Linked(SideKey),
+}
+
+impl Identity {
+    pub(crate) fn foreign(&self) -> Foreign {
+        Foreign { home: self.home, realm: self.realm.uid }
+    }
 }
 
 impl Inode {
@@ -192,9 +218,10 @@ impl Inode {
             Some(directory) => {
                 let mut totals = directory.totals;
                 totals.directories = totals.directories.wrapping_add(1);
+                totals.clones = totals.clones.wrapping_add(u64::from(directory.realm.is_some()));
                 totals
             }
-            None => Totals { files: 1, directories: 0, bytes: self.allocated, links: 0 },
+            None => Totals { files: 1, bytes: self.allocated, ..Totals::default() },
         }
     }
 }
@@ -203,7 +230,7 @@ impl Entry {
     pub(crate) fn totals(&self) -> Totals {
         match self {
             Self::Inode(inode) => inode.totals(),
-            Self::Linked(_) => Totals { files: 1, directories: 0, bytes: 0, links: 1 },
+            Self::Linked(_) => Totals { files: 1, links: 1, ..Totals::default() },
         }
     }
 

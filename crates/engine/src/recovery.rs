@@ -44,7 +44,7 @@ pub(crate) async fn open(
                      restore them, or move the log away to start anew",
                 ));
             }
-            first_manifest(&*clock)
+            first_manifest(&*clock, &settings)
         }
     };
     let metrics = Arc::new(Metrics::default());
@@ -61,7 +61,7 @@ pub(crate) async fn open(
     ));
     let table_base = load_table(&*objects, &manifest, &items).await?;
     items.set_next_segment(manifest.next_segment);
-    let lost_nodes = adopt_segments(&*objects, &items, &manifest).await?;
+    let lost_nodes = adopt_segments(&*objects, &items).await?;
 
     let hasher = NameHasher { key: manifest.hash_key, mask: manifest.hash_mask };
     let gauge = Arc::new(DirtyGauge::default());
@@ -111,15 +111,10 @@ async fn newest_manifest(objects: &dyn ObjectStore) -> Result<Option<Manifest>> 
     Manifest::decode(&bytes, &newest.name).map(Some)
 }
 
-fn first_manifest(clock: &dyn Clock) -> Manifest {
+fn first_manifest(clock: &dyn Clock, settings: &Settings) -> Manifest {
     let time = clock.now();
     let State { root, orphans, next_number, next_realm, .. } = State::new(time);
-    let random = |_| {
-        // The standard library seeds each hasher anew from the system's randomness.
-        use std::hash::{BuildHasher, Hasher};
-        std::collections::hash_map::RandomState::new().build_hasher().finish()
-    };
-    let [a, b, c, d] = [0, 1, 2, 3].map(random);
+    let [a, b, c, d] = settings.identity;
     let mut pool_id = [0; 16];
     pool_id[..8].copy_from_slice(&a.to_le_bytes());
     pool_id[8..].copy_from_slice(&b.to_le_bytes());
@@ -128,7 +123,7 @@ fn first_manifest(clock: &dyn Clock) -> Manifest {
         epoch: 0,
         pool_id,
         hash_key: [c, d],
-        hash_mask: u64::MAX,
+        hash_mask: settings.name_hash_mask,
         time,
         root,
         orphans,
@@ -185,7 +180,7 @@ fn missing_table(path: &str, error: Error) -> Error {
 
 /// Takes segments in that were written after the manifest: the log may name their frames. Their nodes belong to a checkpoint that was
 /// never finished; they are returned. Objects that hold old segments at new places, or nothing known, are deleted.
-async fn adopt_segments(objects: &dyn ObjectStore, items: &Items, manifest: &Manifest) -> Result<Vec<Address>> {
+async fn adopt_segments(objects: &dyn ObjectStore, items: &Items) -> Result<Vec<Address>> {
     let known: FxHashSet<ObjectName> = items.table().values().map(|record| record.object).collect();
     let mut lost = Vec::new();
     for object in objects.list(segment::PREFIX).await? {
@@ -195,11 +190,6 @@ async fn adopt_segments(objects: &dyn ObjectStore, items: &Items, manifest: &Man
         };
         items.set_next_segment(items.next_segment().max(name.number + 1));
         if known.contains(&name) {
-            continue;
-        }
-        if name.number < manifest.next_segment {
-            // A checkpoint has moved everything out of it, or never used it.
-            objects.delete(&object.name).await?;
             continue;
         }
         let footer = match items.footer(name, object.size).await {
@@ -213,7 +203,9 @@ async fn adopt_segments(objects: &dyn ObjectStore, items: &Items, manifest: &Man
             objects.delete(&object.name).await?;
             continue;
         };
-        if id.0 != name.number {
+        // A segment that lies elsewhere was moved, from here or to here. One that no manifest knows was written after the manifest, or
+        // is one that has died and was not deleted any more: taken in, it dies at the next checkpoint, as nothing refers to it.
+        if id.0 != name.number || items.table().contains_key(&id) {
             objects.delete(&object.name).await?;
             continue;
         }
@@ -238,6 +230,10 @@ async fn adopt_segments(objects: &dyn ObjectStore, items: &Items, manifest: &Man
             }
         }
     }
+    // Items that were never put are no more.
+    let table = items.table();
+    items.born_items().retain(|address, _| table.contains_key(&address.segment()));
+    drop(table);
     Ok(lost)
 }
 
@@ -307,10 +303,11 @@ async fn apply(
                     error,
                 ));
             }
-            Err(Interrupt::Alias { outer, inner }) => {
+            Err(Interrupt::Changed) => unreachable!("a replay has no guards"),
+            Err(Interrupt::Alias(key)) => {
                 return Err(Error::new(
                     ErrorKind::Corrupt,
-                    format!("operation {} meets realm {inner} in {outer} without an alias", state.sequence + 1),
+                    format!("operation {} meets {key:?} without an alias", state.sequence + 1),
                 ));
             }
         }

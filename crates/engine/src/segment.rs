@@ -11,7 +11,7 @@ mod writer;
 
 pub(crate) use cache::Pinned;
 pub(crate) use items::{Born, Items, ItemsSettings};
-pub(crate) use layout::{Directory, Item, ObjectBuilder, parse_footer_tail, parse_object_footer, FOOTER_TAIL_BYTES};
+pub(crate) use layout::{Directory, Item, ObjectBuilder};
 pub(crate) use writer::SegmentWriter;
 
 use crate::Result;

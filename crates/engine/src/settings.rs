@@ -32,6 +32,18 @@ pub struct Settings {
     pub reserve_bytes: u64,
     /// Largest size that the pool may take in its store; `None` is as much as the store has.
     pub capacity_bytes: Option<u64>,
+    /// Random numbers from which a new pool gets its id and the key that hashes names.
+    pub identity: [u64; 4],
+    /// Bits of name hashes that a new pool uses. All, but in tests that want collisions.
+    #[doc(hidden)]
+    pub name_hash_mask: u64,
+}
+
+/// Random numbers from the system.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // Each of these is seeded anew from the system's randomness.
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
 impl Default for Settings {
@@ -45,6 +57,8 @@ impl Default for Settings {
             segment_bytes: 64 << 20,
             reserve_bytes: 64 << 20,
             capacity_bytes: None,
+            identity: std::array::from_fn(|_| random()),
+            name_hash_mask: u64::MAX,
         }
     }
 }

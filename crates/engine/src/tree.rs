@@ -9,11 +9,11 @@ mod edit;
 mod node;
 mod scan;
 
-pub(crate) use edit::{get_or_insert_with, insert, pull, remove, remove_range, update};
+pub(crate) use edit::{insert, pull, remove, remove_range, update};
 pub(crate) use node::{
-    AnyNode, Body, Branch, Link, Node, Root, Tree, Visitor, VisitorMut, decode_address, resident_nodes,
+    AnyNode, Body, Link, Node, Root, Tree, Visitor, VisitorMut, decode_address, resident_nodes,
 };
-pub(crate) use scan::{find, last_before, scan, total_weight};
+pub(crate) use scan::{child_of, find, last_before, scan, total_weight};
 
 use crate::address::{Address, ItemKind};
 
@@ -35,6 +35,13 @@ pub(crate) trait Nodes {
 pub(crate) const NODE_BYTES_MAX: usize = 8192;
 /// Encoded size below which a node is merged with a neighbour that is at hand.
 pub(crate) const NODE_BYTES_MIN: usize = 2048;
+
+/// Goes one level deeper into nested directories: with more stack if little is left.
+pub(crate) fn with_stack<R>(deeper: impl FnOnce() -> R) -> R {
+    const LEAST_BYTES: usize = 128 << 10;
+    const MORE_BYTES: usize = 4 << 20;
+    stacker::maybe_grow(LEAST_BYTES, MORE_BYTES, deeper)
+}
 
 #[cfg(test)]
 mod tests;

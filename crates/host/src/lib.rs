@@ -1,1 +1,9 @@
-//! What Offshoot does to this machine: mounts
+//! What Offshoot does to this machine, and what it asks of it: mounts, and who uses them.
+//!
+//! Nothing here knows of pools, sockets or the terminal; it reads `/proc` and asks the kernel.
+
+pub mod holder;
+pub mod mount;
+
+pub use holder::{Holder, holders};
+pub use mount::{FuseDevice, Located, Mount, MountError, fuse_device};

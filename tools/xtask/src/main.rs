@@ -1,1 +1,102 @@
-fn main() {}
+//! `cargo xtask`: tests, measures and checks Offshoot.
+//!
+//! One file per task; what tasks share is in `program` (other programs), `cleanup` (what must go again), `mounts`,
+//! `place` (temporary directories), `server` (the real binary on a pool) and `install` (packages and tools).
+
+#[cfg(feature = "bench")]
+mod bench;
+mod cleanup;
+mod install;
+mod mounts;
+mod place;
+mod program;
+mod random;
+mod server;
+mod soak;
+mod suite;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+/// Tasks of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the tests need and pass all of them
+    Test(test::TestArguments),
+    /// Run the long forms of fsx, fio, stress and kill
+    Soak(soak::SoakArguments),
+    /// Check the house rules that no other tool knows
+    Tidy,
+    /// Measure, print a table and write docs/benchmarks.md
+    Bench(BenchArguments),
+}
+
+/// What `bench` is told.
+#[derive(Args)]
+struct BenchArguments {
+    /// Only these groups of rows (repeat for more); nothing is written to docs
+    #[arg(long, value_name = "GROUP")]
+    only: Vec<String>,
+    /// Smaller sizes for a first look; nothing is written to docs
+    #[arg(long)]
+    quick: bool,
+    /// Print the groups and stop
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    cleanup::on_signals()?;
+    match arguments.task {
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Soak(arguments) => soak::run(&arguments),
+        Task::Tidy => tidy::run(),
+        Task::Bench(arguments) => bench(&arguments),
+    }
+}
+
+#[cfg(feature = "bench")]
+fn bench(arguments: &BenchArguments) -> Result<ExitCode> {
+    bench::run(&bench::Plan { only: arguments.only.clone(), quick: arguments.quick, list: arguments.list })
+}
+
+/// Measuring wants an optimised build with the engine in it: this builds one and hands over.
+#[cfg(not(feature = "bench"))]
+fn bench(arguments: &BenchArguments) -> Result<ExitCode> {
+    let mut command = workspace::cargo();
+    command.args(["run", "--quiet", "--release", "--package", "xtask", "--features", "bench", "--", "bench"]);
+    for group in &arguments.only {
+        command.args(["--only", group]);
+    }
+    if arguments.quick {
+        command.arg("--quick");
+    }
+    if arguments.list {
+        command.arg("--list");
+    }
+    let status = program::start(&mut command)?.wait(std::time::Duration::from_secs(24 * 3600))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::kinds::{AliasTree, FrameLink, visit_inode_mut};
 use crate::pool::Inner;
-use crate::tree::{AnyNode, Link, Tree, VisitorMut};
+use crate::tree::{AnyNode, Link, Tree, VisitorMut, with_stack};
 
 /// Replaces links to stored nodes by their addresses. Costs the nodes that were changed since the cut. What was let go of is returned, to
 /// be dropped without the lock.
@@ -40,7 +40,7 @@ impl VisitorMut for Settler {
             return;
         }
         if let Some(node) = Arc::get_mut(node) {
-            node.visit_mut(self);
+            with_stack(|| node.visit_mut(self));
             return;
         }
         let place = Arc::as_ptr(node) as usize;
@@ -49,7 +49,7 @@ impl VisitorMut for Settler {
             return;
         }
         let mut copy = node.fork();
-        copy.visit_mut(self);
+        with_stack(|| copy.visit_mut(self));
         let copy = Arc::new(copy);
         let old = std::mem::replace(node, copy.clone());
         self.copies.insert(place, (K::wrap(old), K::wrap(copy)));

@@ -10,7 +10,7 @@ use crate::kinds::{AliasTree, DirectoryTree, FileTree, FrameLink, Ledger, SideTr
 use crate::namespace::State;
 use crate::refcount::{EdgeCollector, Edges};
 use crate::segment::{Items, SegmentWriter};
-use crate::tree::{Body, Link, Root, Tree, Visitor};
+use crate::tree::{Body, Link, Root, Tree, Visitor, with_stack};
 
 /// Collects frames that are not stored, in the order of the trees.
 #[derive(Default)]
@@ -30,7 +30,7 @@ impl FrameCollector {
             && node.address().is_none()
             && self.seen.insert(Arc::as_ptr(node) as usize)
         {
-            node.visit(self);
+            with_stack(|| node.visit(self));
         }
     }
 }
@@ -98,7 +98,7 @@ impl NodeStorer<'_> {
         if node.address().is_some() {
             return;
         }
-        node.visit(self);
+        with_stack(|| node.visit(self));
         let address = self.write(node);
         self.items.born(address, K::KIND, self.interval);
         let mut links = EdgeCollector::default();

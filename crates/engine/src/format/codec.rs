@@ -64,10 +64,6 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
-    pub(crate) fn remaining(&self) -> usize {
-        self.rest.len()
-    }
-
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         if count > self.rest.len() {
             return Err(short());

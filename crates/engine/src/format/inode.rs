@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::codec::{Reader, Writer, out_of_range};
 use crate::kinds::{Extent, FrameLink};
 use crate::record::{
-    Content, Directory, Entry, FILE_BYTES_MAX, Identity, Inode, Realm, RealmRoot, SideKey, Totals, XattrList, Xattrs,
+    Content, Directory, Entry, FILE_BYTES_MAX, Foreign, Identity, Inode, Realm, RealmRoot, SideKey, Totals, XattrList, Xattrs,
 };
 use crate::report::Origin;
 use crate::tree::{Link, Root, Tree};
@@ -17,7 +17,7 @@ use crate::{Ino, Kind, Result};
 pub(crate) fn entry_bytes(entry: &Entry) -> usize {
     match entry {
         Entry::Inode(inode) => 1 + inode_bytes(inode),
-        Entry::Linked(_) => 21,
+        Entry::Linked(_) => 31,
     }
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn inode_bytes(inode: &Inode) -> usize {
         Content::Inline(bytes) => 3 + bytes.len(),
         Content::Extents(extents) => 2 + 26 * extents.len(),
         Content::Tree(_) => 9,
-        Content::Directory(directory) => 46 + if directory.realm.is_some() { 10 } else { 0 },
+        Content::Directory(directory) => 50 + if directory.realm.is_some() { 10 } else { 0 },
     };
     let xattrs = match &inode.xattrs {
         Xattrs::None => 1,
@@ -45,6 +45,26 @@ pub(crate) fn xattr_list_bytes(list: &XattrList) -> usize {
     list.iter().map(|(name, value)| name.len() + value.len() + 6).sum()
 }
 
+/// Format: 0 for the realm itself, else the home's `uid` plus one, then the realm's; then the number.
+pub(crate) fn encode_side_key(key: &SideKey, out: &mut Writer) {
+    match key.foreign {
+        None => out.varint(0),
+        Some(foreign) => {
+            out.varint(foreign.home + 1);
+            out.varint(foreign.realm);
+        }
+    }
+    out.varint(key.number);
+}
+
+pub(crate) fn decode_side_key(from: &mut Reader<'_>) -> Result<SideKey> {
+    let foreign = match from.varint()? {
+        0 => None,
+        home => Some(Foreign { home: home - 1, realm: from.varint()? }),
+    };
+    Ok(SideKey { foreign, number: from.varint()? })
+}
+
 pub(crate) fn encode_entry(entry: &Entry, out: &mut Writer) {
     match entry {
         Entry::Inode(inode) => {
@@ -53,8 +73,7 @@ pub(crate) fn encode_entry(entry: &Entry, out: &mut Writer) {
         }
         Entry::Linked(key) => {
             out.u8(1);
-            out.varint(key.foreign);
-            out.varint(key.number);
+            encode_side_key(key, out);
         }
     }
 }
@@ -62,7 +81,7 @@ pub(crate) fn encode_entry(entry: &Entry, out: &mut Writer) {
 pub(crate) fn decode_entry(from: &mut Reader<'_>) -> Result<Entry> {
     Ok(match from.u8()? {
         0 => Entry::Inode(decode_inode(from)?),
-        1 => Entry::Linked(SideKey { foreign: from.varint()?, number: from.varint()? }),
+        1 => Entry::Linked(decode_side_key(from)?),
         _ => return Err(out_of_range("directory entry")),
     })
 }
@@ -209,7 +228,7 @@ pub(crate) fn encode_inode(inode: &Inode, out: &mut Writer) {
             out.varint(directory.count);
             out.varint(u64::from(directory.subdirectories));
             let totals = directory.totals;
-            for value in [totals.files, totals.directories, totals.bytes, totals.links] {
+            for value in [totals.files, totals.directories, totals.bytes, totals.links, totals.clones] {
                 out.varint(value);
             }
             match &directory.realm {
@@ -310,8 +329,13 @@ fn decode_directory(from: &mut Reader<'_>) -> Result<Directory> {
     let entries = decode_root(from)?;
     let count = from.varint()?;
     let subdirectories = from.varint_u32()?;
-    let totals =
-        Totals { files: from.varint()?, directories: from.varint()?, bytes: from.varint()?, links: from.varint()? };
+    let totals = Totals {
+        files: from.varint()?,
+        directories: from.varint()?,
+        bytes: from.varint()?,
+        links: from.varint()?,
+        clones: from.varint()?,
+    };
     let realm = match from.u8()? {
         0 => None,
         flag @ 1..=2 => Some(Box::new(RealmRoot { read_only: flag == 2, side: decode_root(from)? })),

@@ -4,11 +4,11 @@ use bytes::Bytes;
 
 use crate::address::Address;
 use crate::format::codec::{Reader, Writer, out_of_range};
-use crate::format::inode::{kind_from_u8, kind_to_u8};
+use crate::format::inode::{decode_side_key, encode_side_key, kind_from_u8, kind_to_u8};
 use crate::kinds::EntryKey;
 use crate::namespace::{AttributeChange, Operation, Where, WriteData};
 use crate::pool::{AllocateMode, NewInode, RenameMode, XattrMode};
-use crate::record::{Name, SideKey};
+use crate::record::{AliasKey, Foreign, Name, SideKey};
 use crate::{Ino, Result, Timestamp};
 
 /// One record of the log.
@@ -53,8 +53,7 @@ pub(crate) fn encode_locate(ino: Ino, parent: Ino, place: &Where, realm_root: bo
             out.u8(LOCATE_SIDE);
             out.varint(ino.0);
             out.varint(parent.0);
-            out.varint(key.foreign);
-            out.varint(key.number);
+            encode_side_key(key, out);
         }
     }
 }
@@ -85,6 +84,18 @@ fn decode_new(from: &mut Reader<'_>) -> Result<NewInode> {
             .map(|_| Ok((from.bytes()?.to_vec(), from.bytes()?.to_vec())))
             .collect::<Result<_>>()?,
     })
+}
+
+fn encode_links(links: &[(SideKey, u32)], out: &mut Writer) {
+    out.varint(links.len() as u64);
+    for (key, count) in links {
+        encode_side_key(key, out);
+        out.varint(u64::from(*count));
+    }
+}
+
+fn decode_links(from: &mut Reader<'_>) -> Result<Vec<(SideKey, u32)>> {
+    (0..from.count(3)?).map(|_| Ok((decode_side_key(from)?, from.varint_u32()?))).collect()
 }
 
 fn encode_option<T>(value: Option<T>, out: &mut Writer, encode: impl FnOnce(T, &mut Writer)) {
@@ -148,10 +159,11 @@ pub(crate) fn encode_operation(
             out.varint(parent.0);
             out.bytes(name);
         }
-        Operation::RemoveTree { parent, name } => {
+        Operation::RemoveTree { parent, name, links } => {
             head(REMOVE_TREE, out);
             out.varint(parent.0);
             out.bytes(name);
+            encode_links(links, out);
         }
         Operation::Rename { parent, name, new_parent, new_name, mode } => {
             head(RENAME, out);
@@ -165,13 +177,14 @@ pub(crate) fn encode_operation(
                 RenameMode::Exchange => 2,
             });
         }
-        Operation::Clone { source, parent, name, read_only, replace, source_path } => {
+        Operation::Clone { source, parent, name, read_only, replace, source_path, links } => {
             head(CLONE, out);
             out.varint(source.0);
             out.varint(parent.0);
             out.bytes(name);
             out.u8(u8::from(*read_only) | u8::from(*replace) << 1);
             out.bytes(source_path);
+            encode_links(links, out);
         }
         Operation::SetAttributes { ino, set } => {
             head(SET_ATTRIBUTES, out);
@@ -246,10 +259,11 @@ pub(crate) fn encode_operation(
             out.varint(ino.0);
             out.bytes(name);
         }
-        Operation::Alias { outer, inner } => {
+        Operation::Alias(key) => {
             head(ALIAS, out);
-            out.varint(*outer);
-            out.varint(*inner);
+            out.varint(key.outer);
+            out.varint(key.foreign.home);
+            out.varint(key.foreign.realm);
         }
         Operation::DropOrphan { ino } => {
             head(DROP_ORPHAN, out);
@@ -289,7 +303,7 @@ pub(crate) fn decode(from: &mut Reader<'_>) -> Result<Record> {
         }
         LOCATE_SIDE => {
             let (ino, parent) = (ino(from)?, ino(from)?);
-            let key = SideKey { foreign: from.varint()?, number: from.varint()? };
+            let key = decode_side_key(from)?;
             return Ok(Record::Locate { ino, parent, place: Where::Side(key), realm_root: false });
         }
         _ => {}
@@ -305,7 +319,9 @@ fn decode_operation(tag: u8, from: &mut Reader<'_>) -> Result<Operation> {
         LINK => Operation::Link { ino: ino(from)?, parent: ino(from)?, name: name(from)? },
         UNLINK => Operation::Unlink { parent: ino(from)?, name: name(from)? },
         REMOVE_DIRECTORY => Operation::RemoveDirectory { parent: ino(from)?, name: name(from)? },
-        REMOVE_TREE => Operation::RemoveTree { parent: ino(from)?, name: name(from)? },
+        REMOVE_TREE => {
+            Operation::RemoveTree { parent: ino(from)?, name: name(from)?, links: decode_links(from)? }
+        }
         RENAME => Operation::Rename {
             parent: ino(from)?,
             name: name(from)?,
@@ -326,7 +342,8 @@ fn decode_operation(tag: u8, from: &mut Reader<'_>) -> Result<Operation> {
             }
             let source_path = from.bytes()?.to_vec();
             let (read_only, replace) = (flags & 1 != 0, flags & 2 != 0);
-            Operation::Clone { source, parent, name, read_only, replace, source_path }
+            let links = decode_links(from)?;
+            Operation::Clone { source, parent, name, read_only, replace, source_path, links }
         }
         SET_ATTRIBUTES => Operation::SetAttributes {
             ino: ino(from)?,
@@ -388,7 +405,10 @@ fn decode_operation(tag: u8, from: &mut Reader<'_>) -> Result<Operation> {
             mode: decode_option(from, |from| from.varint_u32())?,
         },
         REMOVE_XATTR => Operation::RemoveXattr { ino: ino(from)?, name: from.bytes()?.to_vec() },
-        ALIAS => Operation::Alias { outer: from.varint()?, inner: from.varint()? },
+        ALIAS => Operation::Alias(AliasKey {
+            outer: from.varint()?,
+            foreign: Foreign { home: from.varint()?, realm: from.varint()? },
+        }),
         DROP_ORPHAN => Operation::DropOrphan { ino: ino(from)? },
         _ => return Err(out_of_range("log record")),
     })

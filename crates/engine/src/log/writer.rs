@@ -21,6 +21,8 @@ use crate::{Ino, Result, Timestamp};
 /// Operations that have been executed and not been given to the writer.
 #[derive(Default)]
 pub(crate) struct Tail {
+    /// The log file that they belong to, once they are taken.
+    file: u64,
     /// Sequence of the first operation.
     first: u64,
     operations: u32,
@@ -73,17 +75,21 @@ pub(crate) struct LogWriter {
     metrics: Arc<Metrics>,
     frames: SegmentWriter,
     items: Arc<Items>,
+    /// The newest file that exists.
+    prepared: u64,
     /// The file that is appended to, and where.
     pub(crate) number: u64,
     offset: u64,
-    /// Taken and not yet durable; first things first.
+    /// Taken and not yet appended; first things first.
     pending: VecDeque<Tail>,
+    /// Sequence of the last operation that was appended and not yet synced.
+    unsynced: Option<u64>,
 }
 
 impl LogWriter {
     pub(crate) fn new(store: Arc<dyn LogStore>, items: Arc<Items>, metrics: Arc<Metrics>, number: u64) -> Self {
         let frames = SegmentWriter::new(items.clone());
-        Self { store, metrics, frames, items, number, offset: 0, pending: VecDeque::new() }
+        Self { store, metrics, frames, items, prepared: number, number, offset: 0, pending: VecDeque::new(), unsynced: None }
     }
 
     /// Bytes in the file so far.
@@ -91,9 +97,10 @@ impl LogWriter {
         self.offset
     }
 
-    /// Takes what the tail has, to be made durable by [`LogWriter::flush`].
-    pub(crate) fn take(&mut self, tail: &mut Tail) {
+    /// Takes what the tail has for log file `file`, to be made durable by [`LogWriter::flush`].
+    pub(crate) fn take(&mut self, tail: &mut Tail, file: u64) {
         if !tail.is_empty() {
+            tail.file = file;
             self.pending.push_back(std::mem::take(tail));
         }
     }
@@ -101,7 +108,6 @@ impl LogWriter {
     /// Makes durable all that was taken. Returns the sequence of the last operation among it. After a failure what is pending
     /// stays so, in order.
     pub(crate) async fn flush(&mut self) -> Result<Option<u64>> {
-        let mut last = None;
         for index in 0..self.pending.len() {
             let frames = std::mem::take(&mut self.pending[index].frames);
             let stored = self.store_frames(&frames).await;
@@ -109,11 +115,16 @@ impl LogWriter {
             stored?;
         }
         self.frames.seal().await?;
-        let mut appended = false;
         while let Some(tail) = self.pending.front_mut() {
             for (at, frame) in &tail.frames {
                 let address = frame.address().expect("the frame was just stored");
                 tail.out.bytes[*at..*at + 8].copy_from_slice(&address.raw().to_le_bytes());
+            }
+            if tail.file != self.number {
+                // The next file begins when all of the one before is durable.
+                self.store.sync(self.number)?;
+                self.number = tail.file;
+                self.offset = 0;
             }
             let payload = Bytes::copy_from_slice(&tail.out.bytes);
             let header = batch::header(self.number, tail.first, tail.operations, &payload);
@@ -122,14 +133,13 @@ impl LogWriter {
             self.offset += length;
             self.metrics.log_batches.add(1);
             self.metrics.log_bytes.add(length);
-            last = tail.last().or(last);
-            appended = true;
+            self.unsynced = tail.last().or(self.unsynced);
             self.pending.pop_front();
         }
-        if appended {
+        if self.unsynced.is_some() {
             self.store.sync(self.number)?;
         }
-        Ok(last)
+        Ok(self.unsynced.take())
     }
 
     async fn store_frames(&mut self, frames: &[(usize, Arc<Frame>)]) -> Result<()> {
@@ -152,12 +162,12 @@ impl LogWriter {
         self.pending.iter().map(|tail| tail.record_bytes() + tail.frame_bytes()).sum()
     }
 
-    /// Starts the next file. Everything taken must be durable.
-    pub(crate) fn next_file(&mut self, number: u64) -> Result<()> {
-        assert!(self.pending.is_empty(), "a log file ends with a flush");
-        self.store.create(number)?;
-        self.number = number;
-        self.offset = 0;
+    /// Makes log file `number`, unless an earlier try has. Nothing is written to it yet.
+    pub(crate) fn prepare_file(&mut self, number: u64) -> Result<()> {
+        if self.prepared < number {
+            self.store.create(number)?;
+            self.prepared = number;
+        }
         Ok(())
     }
 }

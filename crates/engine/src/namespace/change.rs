@@ -49,15 +49,12 @@ impl Change<'_> {
             }
             Operation::Unlink { parent, name } => self.unlink(*parent, name)?,
             Operation::RemoveDirectory { parent, name } => self.remove_directory(*parent, name)?,
-            Operation::RemoveTree { parent, name } => self.remove_tree(*parent, name)?,
+            Operation::RemoveTree { parent, name, links } => self.remove_tree(*parent, name, links)?,
             Operation::Rename { parent, name, new_parent, new_name, mode } => {
                 check_name(new_name)?;
                 self.rename(*parent, name, *new_parent, new_name, *mode)?
             }
-            Operation::Clone { source, parent, name, read_only, replace, source_path } => {
-                check_name(name)?;
-                self.clone_inode(*source, *parent, name, *read_only, *replace, source_path)?
-            }
+            Operation::Clone { .. } => self.clone_inode(operation)?,
             Operation::SetAttributes { ino, set } => self.set_attributes(*ino, set)?,
             Operation::Write { ino, offset, data, clear_set_id } => self.write(*ino, *offset, data, *clear_set_id)?,
             Operation::Allocate { ino, offset, length, mode } => self.allocate(*ino, *offset, *length, *mode)?,
@@ -66,7 +63,7 @@ impl Change<'_> {
             }
             Operation::SetXattr { ino, name, value, how, mode } => self.set_xattr(*ino, name, value, *how, *mode)?,
             Operation::RemoveXattr { ino, name } => self.remove_xattr(*ino, name)?,
-            Operation::Alias { outer, inner } => self.alias(*outer, *inner)?,
+            Operation::Alias(key) => self.alias(*key)?,
             Operation::DropOrphan { ino } => self.drop_orphan(*ino)?,
         };
         self.state.sequence += 1;
@@ -304,9 +301,8 @@ impl Change<'_> {
         Ok(Outcome::Done)
     }
 
-    fn alias(&mut self, outer: u64, inner: u64) -> Result<Outcome, Interrupt> {
+    fn alias(&mut self, key: crate::record::AliasKey) -> Result<Outcome, Interrupt> {
         let realm = self.new_realm()?;
-        let key = (outer, inner);
         if tree::find(&self.state.aliases, &key, self.nodes)?.is_none() {
             tree::insert(&mut self.state.aliases, key, realm, self.nodes)?;
             self.realm_used();
@@ -314,9 +310,9 @@ impl Change<'_> {
         Ok(Outcome::Done)
     }
 
-    /// Whether a removed inode has to be kept for those who hold it open.
+    /// Whether a removed inode has to be kept for those who hold it open, or know it and may be about to open it.
     pub(super) fn is_held(&self, ino: Ino) -> bool {
-        self.replay || self.locations.get(ino).is_some_and(|location| location.holds > 0)
+        self.replay || self.locations.get(ino).is_some_and(super::Location::is_reachable)
     }
 }
 

@@ -4,21 +4,19 @@ use std::sync::Arc;
 
 use super::change::{Change, Outcome};
 use super::descend::{attributes, visible_ino};
-use super::{Interrupt, Place, Where};
+use super::{Interrupt, Operation, Place, Where, check_name};
 use crate::record::{Content, Entry, Identity, RealmRoot};
 use crate::report::Origin;
-use crate::{Error, ErrorKind, Ino};
+use crate::{Error, ErrorKind};
 
 impl Change<'_> {
-    pub(super) fn clone_inode(
-        &mut self,
-        source: Ino,
-        parent: Ino,
-        name: &[u8],
-        read_only: bool,
-        replace: bool,
-        source_path: &[u8],
-    ) -> Result<Outcome, Interrupt> {
+    /// Executes an [`Operation::Clone`].
+    pub(super) fn clone_inode(&mut self, operation: &Operation) -> Result<Outcome, Interrupt> {
+        let Operation::Clone { source, parent, name, read_only, replace, source_path, links } = operation else {
+            unreachable!("called with clones only")
+        };
+        let (source, parent, read_only, replace) = (*source, *parent, *read_only, *replace);
+        check_name(name)?;
         let (from, to) = (self.trail(source)?, self.trail(parent)?);
         Self::refuse_removed(&to)?;
         let key = self.hasher.key(name);
@@ -60,9 +58,9 @@ impl Change<'_> {
         inode.nlink = 1;
         inode.ctime = self.time;
         inode.btime = self.time;
-        inode.origin = Some(Arc::new(Origin { ino: source, path: source_path.to_vec(), time: self.time }));
+        inode.origin = Some(Arc::new(Origin { ino: source, path: source_path.clone(), time: self.time }));
         if let Some(target) = target {
-            self.remove_name(&to, &key, target)?;
+            self.remove_tree_at(&to, &key, target, links)?;
         }
         let below = Place { outer: to_place.realm, realm, read_only: to_place.read_only || read_only };
         let after = attributes(&inode, below);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Interrupt, State, Trail};
 use crate::kinds::{AliasTree, DirectoryTree, EntryKey, SideTree};
-use crate::record::{Entry, Identity, Inode, Realm, Totals};
-use crate::tree::{self, Node, Nodes, Root};
+use crate::record::{AliasKey, Entry, Identity, Inode, Realm, Totals};
+use crate::tree::{self, Node, Nodes, Root, with_stack};
 use crate::{Attributes, ErrorKind, Ino};
 
 /// Where an inode was met.
@@ -49,13 +49,13 @@ fn resolve(
     if identity.home == outer.uid {
         return Ok(identity.realm);
     }
-    let key = (outer.uid, identity.realm.uid);
+    let key = AliasKey { outer: outer.uid, foreign: identity.foreign() };
     match tree::find(aliases, &key, nodes)? {
         Some((node, index)) => match &node.body {
             tree::Body::Leaf(entries) => Ok(entries[index].1),
             tree::Body::Branch(_) => unreachable!("find returns leaves"),
         },
-        None => Err(Interrupt::Alias { outer: key.0, inner: key.1 }),
+        None => Err(Interrupt::Alias(key)),
     }
 }
 
@@ -230,7 +230,7 @@ fn go(
     let delta = tree::update(&mut directory.entries, key, nodes, |entry| match entry {
         Entry::Inode(inode) => {
             let place = place.below(inode, aliases, nodes)?;
-            go(inode, rest, side, place, aliases, nodes, change)
+            with_stack(|| go(inode, rest, side, place, aliases, nodes, change))
         }
         Entry::Linked(_) => Err(ErrorKind::NotDirectory.into()),
     })?

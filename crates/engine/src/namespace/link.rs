@@ -58,7 +58,7 @@ impl Change<'_> {
                 return Ok(Outcome::Attributes(Box::new(after)));
             }
             None => SideKey {
-                foreign: inode.identity.as_ref().map_or(0, |identity| identity.realm.uid),
+                foreign: inode.identity.as_ref().map(|identity| identity.foreign()),
                 number: inode.number,
             },
         };

@@ -39,6 +39,13 @@ pub(crate) struct Location {
     pub(crate) gone: Option<Box<Attributes>>,
 }
 
+impl Location {
+    /// Whether somebody has it open, or may open it without a name.
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.references > 0 || self.holds > 0
+    }
+}
+
 /// The way from the root, or from the directory of orphans, to an inode.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trail {
@@ -91,12 +98,14 @@ impl Locations {
         }
     }
 
-    /// Gives references back.
-    pub(crate) fn forget(&mut self, ino: Ino, count: u64) {
-        if let Some(location) = self.map.get_mut(&ino) {
-            location.references = location.references.saturating_sub(count);
-        }
+    /// Gives references back. Returns whether the inode was removed before and nobody can reach it any more.
+    #[must_use]
+    pub(crate) fn forget(&mut self, ino: Ino, count: u64) -> bool {
+        let Some(location) = self.map.get_mut(&ino) else { return false };
+        location.references = location.references.saturating_sub(count);
+        let lost = location.parent == ORPHANS && !location.is_reachable();
         self.drop_unused(ino);
+        lost
     }
 
     /// Counts or gives back a hold; returns how many remain.
@@ -212,6 +221,11 @@ impl Locations {
         self.map.iter().any(|(known, location)| location.holds > 0 && self.is_within(*known, ino))
     }
 
+    /// Whether an inode that was removed has to stay: it, or something below it, can still be reached.
+    pub(crate) fn is_needed(&self, orphan: Ino) -> bool {
+        self.get(orphan).is_some_and(Location::is_reachable) || self.any_held_within(orphan)
+    }
+
     /// The removed inode, `ino` itself or above it, that lies among the orphans.
     pub(crate) fn orphan_above(&self, ino: Ino) -> Option<Ino> {
         let mut at = ino;
@@ -252,11 +266,6 @@ impl Locations {
         }
         found.reverse();
         found
-    }
-
-    /// Forgets everything (after a replay).
-    pub(crate) fn clear(&mut self) {
-        self.map.clear();
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::address::Address;
 use crate::frame::Frame;
 use crate::pool::{AllocateMode, NewInode, RenameMode, XattrMode};
-use crate::record::Name;
+use crate::record::{AliasKey, Name, SideKey};
 use crate::{Ino, Timestamp};
 
 /// The bytes of a write.
@@ -52,9 +52,19 @@ pub(crate) enum Operation {
     Link { ino: Ino, parent: Ino, name: Name },
     Unlink { parent: Ino, name: Name },
     RemoveDirectory { parent: Ino, name: Name },
-    RemoveTree { parent: Ino, name: Name },
+    /// `links`: names below it of files that have several, counted by file.
+    RemoveTree { parent: Ino, name: Name, links: Vec<(SideKey, u32)> },
     Rename { parent: Ino, name: Name, new_parent: Ino, new_name: Name, mode: RenameMode },
-    Clone { source: Ino, parent: Ino, name: Name, read_only: bool, replace: bool, source_path: Vec<u8> },
+    /// `links`: as of [`Operation::RemoveTree`], below what is replaced.
+    Clone {
+        source: Ino,
+        parent: Ino,
+        name: Name,
+        read_only: bool,
+        replace: bool,
+        source_path: Vec<u8>,
+        links: Vec<(SideKey, u32)>,
+    },
     SetAttributes { ino: Ino, set: AttributeChange },
     /// At the end of the file if `offset` is `None`.
     Write { ino: Ino, offset: Option<u64>, data: WriteData, clear_set_id: bool },
@@ -63,7 +73,7 @@ pub(crate) enum Operation {
     SetXattr { ino: Ino, name: Vec<u8>, value: Vec<u8>, how: XattrMode, mode: Option<u32> },
     RemoveXattr { ino: Ino, name: Vec<u8> },
     /// Gives a realm its alias within another.
-    Alias { outer: u64, inner: u64 },
+    Alias(AliasKey),
     /// Frees a removed inode that is no longer held open.
     DropOrphan { ino: Ino },
 }
@@ -87,7 +97,7 @@ impl Operation {
             | Self::RemoveXattr { ino, .. }
             | Self::DropOrphan { ino } => [Some(*ino), None],
             Self::CloneRange { source, destination, .. } => [Some(*source), Some(*destination)],
-            Self::Alias { .. } => [None, None],
+            Self::Alias(_) => [None, None],
         }
     }
 }

@@ -33,11 +33,16 @@ impl Change<'_> {
         Ok(Outcome::Done)
     }
 
-    pub(super) fn remove_tree(&mut self, parent: Ino, name: &[u8]) -> Result<Outcome, Interrupt> {
+    pub(super) fn remove_tree(
+        &mut self,
+        parent: Ino,
+        name: &[u8],
+        links: &[(SideKey, u32)],
+    ) -> Result<Outcome, Interrupt> {
         let trail = self.trail(parent)?;
         let key = self.hasher.key(name);
         let looked = self.look(&trail, &key)?.ok_or(ErrorKind::NotFound)?;
-        self.remove_name(&trail, &key, looked)?;
+        self.remove_tree_at(&trail, &key, looked, links)?;
         Ok(Outcome::Done)
     }
 
@@ -46,7 +51,7 @@ impl Change<'_> {
         self.pull_entry(trail, key)?;
         match looked.linked.clone() {
             None => self.remove_whole(trail, key, looked),
-            Some((root, side_key)) => self.remove_link(trail, key, looked, &root, side_key),
+            Some((root, side_key)) => self.remove_link(trail, key, &root, side_key),
         }
     }
 
@@ -94,33 +99,46 @@ impl Change<'_> {
         &mut self,
         trail: &Trail,
         key: &EntryKey,
-        looked: Looked,
         root: &Trail,
         side_key: SideKey,
     ) -> Result<(), Interrupt> {
-        let Looked { mut inode, place, .. } = looked;
-        let ino = visible_ino(&inode, place);
-        let (nodes, time) = (self.nodes, self.time);
-        let last = inode.nlink <= 1;
-        let held = last && self.is_held(ino);
-        let orphans = Trail { orphan: true, ..Trail::default() };
-        let orphan = orphan_key(ino);
+        self.prepare_drop(root, side_key)?;
+        self.take_entry(trail, key)?;
+        self.drop_links(root, side_key, 1)
+    }
+
+    /// Brings what [`Change::drop_links`] needs into memory.
+    pub(super) fn prepare_drop(&mut self, root: &Trail, side_key: SideKey) -> Result<(), Interrupt> {
+        let nodes = self.nodes;
         self.change_at(root, &mut |inode, _| {
             let realm = inode.directory_mut().and_then(|d| d.realm.as_mut()).ok_or(ErrorKind::Stale)?;
             tree::pull(&mut realm.side, &side_key, nodes)?;
             Ok(Totals::default())
         })?;
-        if held {
-            self.pull_entry(&orphans, &orphan)?;
-        }
-        self.take_entry(trail, key)?;
+        let (holder, at) = self.view().inode(root)?;
+        let (inode, place) = self.view().side(&holder, at, side_key)?;
+        let orphan = orphan_key(visible_ino(&inode, place));
+        self.pull_entry(&Trail { orphan: true, ..Trail::default() }, &orphan)?;
+        Ok(())
+    }
+
+    /// Counts names of a file down, of which it has several or had; what has none any more goes.
+    pub(super) fn drop_links(&mut self, root: &Trail, side_key: SideKey, count: u32) -> Result<(), Interrupt> {
+        let (nodes, time) = (self.nodes, self.time);
+        let (mut inode, place) = {
+            let (holder, at) = self.view().inode(root)?;
+            let (inode, place) = self.view().side(&holder, at, side_key)?;
+            ((*inode).clone(), place)
+        };
+        let ino = visible_ino(&inode, place);
+        let last = inode.nlink <= count;
         self.change_at(root, &mut |root, _| {
             let realm = root.directory_mut().and_then(|d| d.realm.as_mut()).ok_or(ErrorKind::Stale)?;
             if last {
                 tree::remove(&mut realm.side, &side_key, nodes)?;
             } else {
                 tree::update::<_, _, Interrupt>(&mut realm.side, &side_key, nodes, |inode| {
-                    inode.nlink -= 1;
+                    inode.nlink -= count;
                     inode.ctime = time;
                     Ok(())
                 })?;
@@ -131,13 +149,33 @@ impl Change<'_> {
             inode.nlink = 0;
             inode.ctime = time;
             let after = attributes(&inode, place);
+            let held = self.is_held(ino);
             if held {
                 self.adopt_orphan(inode, place)?;
             }
             self.locations.removed(ino, after);
             if held {
-                self.locations.moved(ino, ORPHANS, Where::Name(orphan));
+                self.locations.moved(ino, ORPHANS, Where::Name(orphan_key(ino)));
             }
+        }
+        Ok(())
+    }
+
+    /// Removes a name with everything below it. `links` are the names below it of files that have several.
+    pub(super) fn remove_tree_at(
+        &mut self,
+        trail: &Trail,
+        key: &EntryKey,
+        looked: Looked,
+        links: &[(SideKey, u32)],
+    ) -> Result<(), Interrupt> {
+        let root = self.realm_root_trail(trail)?;
+        for (side_key, _) in links {
+            self.prepare_drop(&root, *side_key)?;
+        }
+        self.remove_name(trail, key, looked)?;
+        for (side_key, count) in links {
+            self.drop_links(&root, *side_key, *count)?;
         }
         Ok(())
     }

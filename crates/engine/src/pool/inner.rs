@@ -17,10 +17,12 @@ use crate::frame::{DirtyGauge, Frame};
 use crate::log::LogStore;
 use crate::log::writer::{LogWriter, Tail};
 use crate::metrics::Metrics;
-use crate::namespace::{Change, Interrupt, Locations, NameHasher, ORPHANS, Operation, Outcome, State, WriteData};
-use crate::record::Name;
+use crate::namespace::{Change, Interrupt, Locations, NameHasher, ORPHANS, Operation, Outcome, State, View, WriteData};
+use crate::kinds::DirectoryTree;
+use crate::record::{AliasKey, Entry, Name, SideKey};
 use crate::report::{GcReport, Status};
 use crate::segment::{Items, Pinned, SegmentRecord};
+use crate::tree::{Body, Link, Root};
 use crate::{Attributes, Clock, Error, ErrorKind, Ino, Kind, Result, Settings, Timestamp};
 
 /// Writes of at least this many bytes go to segments as frames; the log only names them.
@@ -29,6 +31,8 @@ const FRAME_WRITE_BYTES: usize = 64 << 10;
 const TAIL_BYTES: u64 = 4 << 20;
 /// Bytes of frames from which the log is written without being asked to.
 const TAIL_FRAME_BYTES: u64 = 16 << 20;
+/// Bytes of records that are never exceeded by more than one operation.
+const TAIL_BYTES_MAX: u64 = 32 << 20;
 /// Time for which what the store said about its space is believed.
 const SPACE_AGE_MAX: Duration = Duration::from_millis(100);
 /// What a node takes in memory, in bytes, on average.
@@ -48,6 +52,12 @@ pub(crate) struct Core {
     pin: Arc<()>,
 }
 
+/// A directory that must have the entries that it had, down to the last one.
+struct Guard {
+    ino: Ino,
+    entries: Root<DirectoryTree>,
+}
+
 /// An open pool.
 pub(crate) struct Inner {
     pub(crate) core: RwLock<Core>,
@@ -64,14 +74,20 @@ pub(crate) struct Inner {
     pub(crate) hasher: NameHasher,
     pub(crate) gauge: Arc<DirtyGauge>,
     pub(crate) pool_id: [u8; 16],
+    /// Removed inodes that can no longer be reached.
+    unreachable: Mutex<Vec<Ino>>,
     /// Told when memory was freed.
     pub(crate) progress: Notify,
-    /// Told when the background has something to do.
-    work: Notify,
+    /// Told when much of the log waits to be written.
+    flush_work: Notify,
+    /// Told when a checkpoint is wanted.
+    checkpoint_work: Notify,
     durable: AtomicU64,
     background_runs: AtomicBool,
     closing: AtomicBool,
     log_bytes: AtomicU64,
+    /// Bytes of records in the tail.
+    tail_bytes: AtomicU64,
     space: Mutex<Option<(Duration, Option<crate::object::Space>)>>,
     last_checkpoint: Mutex<(Timestamp, Duration)>,
     garbage: AtomicU64,
@@ -122,11 +138,14 @@ impl Inner {
             settings: parts.settings,
             hasher: parts.hasher,
             gauge: parts.gauge,
+            unreachable: Mutex::default(),
             progress: Notify::new(),
-            work: Notify::new(),
+            flush_work: Notify::new(),
+            checkpoint_work: Notify::new(),
             background_runs: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             log_bytes: AtomicU64::new(0),
+            tail_bytes: AtomicU64::new(0),
             space: Mutex::new(None),
         }
     }
@@ -141,9 +160,12 @@ impl Inner {
         resident.saturating_sub(self.items.cached_nodes()) * NODE_MEMORY_BYTES
     }
 
-    /// Memory that only a checkpoint frees: frames and nodes that are not stored.
+    /// Memory that writing frees: frames and nodes that are not stored, segments that are being gathered, the log's tail.
     fn dirty_bytes(&self) -> u64 {
-        self.gauge.get() + self.dirty_nodes_bytes()
+        self.gauge.get()
+            + self.dirty_nodes_bytes()
+            + self.items.gathering_bytes()
+            + self.tail_bytes.load(Ordering::Relaxed)
     }
 
     // ---- executing ----
@@ -159,34 +181,57 @@ impl Inner {
 
     /// Executes an operation and gives it to the log.
     pub(crate) async fn execute(&self, operation: Operation) -> Result<Outcome> {
+        self.execute_if(operation, None).await.map(|outcome| outcome.expect("there is no guard"))
+    }
+
+    /// Executes an operation, unless what it was prepared for has changed: then nothing is done, and `None` is answered.
+    async fn execute_if(&self, operation: Operation, guard: Option<&Guard>) -> Result<Option<Outcome>> {
         self.admit(&operation).await?;
         let nodes = Pinned::new(&self.items);
         loop {
-            let interrupt = match self.attempt(&operation, &nodes) {
-                Ok(outcome) => return Ok(outcome),
+            let interrupt = match self.attempt(&operation, &nodes, guard) {
+                Ok(outcome) => return Ok(Some(outcome)),
                 Err(interrupt) => interrupt,
             };
             match interrupt {
                 Interrupt::Error(error) => return Err(error),
+                Interrupt::Changed => return Ok(None),
                 Interrupt::Missing(missing) => nodes.fetch(missing).await?,
-                Interrupt::Alias { outer, inner } => self.alias(outer, inner).await?,
+                Interrupt::Alias(key) => self.alias(key).await?,
             }
         }
     }
 
     /// Gives a realm an alias within another.
-    pub(crate) async fn alias(&self, outer: u64, inner: u64) -> Result<()> {
-        Box::pin(self.execute(Operation::Alias { outer, inner })).await.map(|_| ())
+    pub(crate) async fn alias(&self, key: AliasKey) -> Result<()> {
+        Box::pin(self.execute(Operation::Alias(key))).await.map(|_| ())
     }
 
-    fn attempt(&self, operation: &Operation, nodes: &Pinned<'_>) -> Result<Outcome, Interrupt> {
+    fn attempt(
+        &self,
+        operation: &Operation,
+        nodes: &Pinned<'_>,
+        guard: Option<&Guard>,
+    ) -> Result<Outcome, Interrupt> {
         let time = self.clock.now();
-        let mut guard = self.core.write();
-        let core = &mut *guard;
+        let mut locked = self.core.write();
+        let core = &mut *locked;
         if let Some(error) = &core.stopped {
             return Err(error.clone().into());
         }
         let mut locations = self.locations.lock();
+        if let Some(Guard { ino, entries }) = guard {
+            let trail = locations.trail(*ino)?;
+            let (inode, _) = View { state: &core.state, nodes, pin: None }.inode(&trail)?;
+            let same = match (inode.directory().map(|d| &d.entries), entries) {
+                (Some(Some(now)), Some(then)) => now.same(then),
+                (Some(now), then) => now.is_none() && then.is_none(),
+                (None, _) => false,
+            };
+            if !same {
+                return Err(Interrupt::Changed);
+            }
+        }
         for ino in operation.inodes().into_iter().flatten() {
             for (ino, parent, place, realm_root) in locations.to_log(ino, core.log_number) {
                 core.tail.locate(ino, parent, &place, realm_root);
@@ -211,12 +256,13 @@ impl Inner {
             location.logged_in = core.log_number;
         }
         core.tail.push(core.state.sequence, time, operation);
+        self.tail_bytes.store(core.tail.record_bytes(), Ordering::Relaxed);
         let due = core.tail.record_bytes() > TAIL_BYTES || core.tail.frame_bytes() > TAIL_FRAME_BYTES;
         drop(locations);
-        drop(guard);
+        drop(locked);
         self.metrics.mutations.add(1);
         if due {
-            self.work.notify_one();
+            self.flush_work.notify_one();
         }
         Ok(outcome)
     }
@@ -231,7 +277,7 @@ impl Inner {
             | Operation::RemoveXattr { .. }
             | Operation::SetAttributes { .. }
             | Operation::Rename { .. }
-            | Operation::Alias { .. } => false,
+            | Operation::Alias(_) => false,
             Operation::Allocate { mode, .. } => matches!(mode, crate::pool::AllocateMode::Allocate { .. }),
             _ => true,
         };
@@ -246,6 +292,11 @@ impl Inner {
                 "the pool is full: remove what is not needed, or give its store more space",
             ));
         }
+        if self.tail_bytes.load(Ordering::Relaxed) > TAIL_BYTES_MAX {
+            // The background is behind: whoever adds to the log helps writing it.
+            self.metrics.memory_waits.add(1);
+            self.sync().await?;
+        }
         while self.dirty_bytes() > self.dirty_bytes_max() {
             if let Some(error) = &self.core.read().stopped {
                 return Err(error.clone());
@@ -253,7 +304,7 @@ impl Inner {
             self.metrics.memory_waits.add(1);
             if self.background_runs.load(Ordering::Acquire) {
                 let progress = self.progress.notified();
-                self.work.notify_one();
+                self.checkpoint_work.notify_one();
                 if self.dirty_bytes() > self.dirty_bytes_max() {
                     progress.await;
                 }
@@ -285,49 +336,93 @@ impl Inner {
         })
     }
 
-    /// Removes a tree. Files with names both inside and outside must learn of it, so such names go one by one first.
+    /// Removes a tree. Files with names both inside and outside learn of it.
     pub(crate) async fn remove_tree(&self, parent: Ino, name: &[u8]) -> Result<()> {
-        let found = self.lookup(parent, name).await?;
-        let result = async {
-            if found.kind == Kind::Directory && !found.clone_root && !found.read_only {
-                Box::pin(self.unlink_linked(found.ino)).await?;
+        loop {
+            let found = self.lookup(parent, name).await?;
+            let result = async {
+                let (links, guard) = self.links_below(&found).await?;
+                let operation = Operation::RemoveTree { parent, name: Name::from_slice(name), links };
+                self.execute_if(operation, guard.as_ref()).await
             }
-            self.execute(Operation::RemoveTree { parent, name: Name::from_slice(name) }).await.map(|_| ())
+            .await;
+            self.forget(found.ino, 1);
+            if result?.is_some() {
+                return Ok(());
+            }
         }
-        .await;
-        self.locations.lock().forget(found.ino, 1);
-        result
     }
 
-    /// Removes the names below a directory that lead to files with several names.
-    async fn unlink_linked(&self, directory: Ino) -> Result<()> {
-        if self.totals(directory).await?.links == 0 {
-            return Ok(());
-        }
-        let mut cookie = 0;
+    /// Clones; what is replaced is removed as by [`Inner::remove_tree`].
+    pub(crate) async fn clone_to(
+        &self,
+        source: Ino,
+        parent: Ino,
+        name: &[u8],
+        options: crate::pool::CloneOptions,
+    ) -> Result<Outcome> {
+        let crate::pool::CloneOptions { read_only, replace, source_path } = options;
         loop {
-            let items = self.read_dir(directory, cookie, 1000, true).await?;
-            let Some(last) = items.last() else { return Ok(()) };
-            cookie = last.cookie;
-            let mut result = Ok(());
-            for item in &items {
-                let attributes = &item.attributes;
-                if result.is_ok() {
-                    result = match attributes.kind {
-                        // A clone below has a realm of its own: nothing outside shares its files.
-                        Kind::Directory if attributes.clone_root => Ok(()),
-                        Kind::Directory => Box::pin(self.unlink_linked(attributes.ino)).await,
-                        _ if self.is_linked(directory, &item.name).await? => {
-                            let name = Name::from_slice(&item.name);
-                            self.execute(Operation::Unlink { parent: directory, name }).await.map(|_| ())
-                        }
-                        _ => Ok(()),
-                    };
+            let replaced = match self.lookup(parent, name).await {
+                Ok(found) if replace => Some(found),
+                Ok(found) => {
+                    self.forget(found.ino, 1);
+                    None
                 }
-                self.locations.lock().forget(attributes.ino, 1);
+                Err(_) => None,
+            };
+            let result = async {
+                let (links, guard) = match &replaced {
+                    Some(found) => self.links_below(found).await?,
+                    None => (Vec::new(), None),
+                };
+                let (name, source_path) = (Name::from_slice(name), source_path.clone());
+                let operation = Operation::Clone { source, parent, name, read_only, replace, source_path, links };
+                self.execute_if(operation, guard.as_ref()).await
             }
-            result?;
+            .await;
+            if let Some(found) = replaced {
+                self.forget(found.ino, 1);
+            }
+            if let Some(outcome) = result? {
+                return Ok(outcome);
+            }
         }
+    }
+
+    /// The names below a directory that lead to files with several names of the same realm, and what has to be unchanged for this to
+    /// stay true. A clone below has a realm of its own: nothing outside shares its files.
+    async fn links_below(&self, found: &Attributes) -> Result<(Vec<(SideKey, u32)>, Option<Guard>)> {
+        if found.kind != Kind::Directory || found.clone_root {
+            return Ok((Vec::new(), None));
+        }
+        let (entries, totals, _pin) = self
+            .with_inode(found.ino, |inode, _, view| {
+                Ok((inode.directory().and_then(|d| d.entries.clone()), inode.totals(), view.pin()))
+            })
+            .await?;
+        if totals.links == 0 {
+            return Ok((Vec::new(), Some(Guard { ino: found.ino, entries })));
+        }
+        let mut counts: BTreeMap<SideKey, u32> = BTreeMap::new();
+        let mut stack: Vec<Link<DirectoryTree>> = entries.iter().cloned().collect();
+        while let Some(link) = stack.pop() {
+            match &self.node(&link).await?.body {
+                Body::Branch(children) => stack.extend(children.iter().map(|child| child.link.clone())),
+                Body::Leaf(found) => {
+                    for (_, entry) in found {
+                        match entry {
+                            Entry::Linked(key) => *counts.entry(*key).or_default() += 1,
+                            Entry::Inode(inode) if inode.totals().links > 0 && !inode.is_realm_root() => {
+                                stack.extend(inode.directory().and_then(|d| d.entries.clone()));
+                            }
+                            Entry::Inode(_) => {}
+                        }
+                    }
+                }
+            }
+        }
+        Ok((counts.into_iter().collect(), Some(Guard { ino: found.ino, entries })))
     }
 
     /// Lets go of one hold.
@@ -336,14 +431,36 @@ impl Inner {
             let mut locations = self.locations.lock();
             let top = locations.orphan_above(ino);
             locations.hold(ino, -1)?;
-            top.filter(|top| !locations.any_held_within(*top))
+            top.filter(|top| !locations.is_needed(*top))
         };
         match orphan {
-            Some(ino) => match self.execute(Operation::DropOrphan { ino }).await {
-                Err(error) if error.kind() == ErrorKind::Stale => Ok(()),
-                other => other.map(|_| ()),
-            },
+            Some(ino) => self.drop_orphan(ino).await,
             None => Ok(()),
+        }
+    }
+
+    /// Drops references. What was removed and can no longer be reached is freed in the background.
+    pub(crate) fn forget(&self, ino: Ino, count: u64) {
+        if self.locations.lock().forget(ino, count) {
+            self.unreachable.lock().push(ino);
+        }
+    }
+
+    /// Frees what was removed and can no longer be reached.
+    pub(crate) async fn drop_unreachable(&self) -> Result<()> {
+        loop {
+            let Some(ino) = self.unreachable.lock().pop() else { return Ok(()) };
+            // It may have been found again by a number that somebody still knew.
+            if !self.locations.lock().is_needed(ino) {
+                self.drop_orphan(ino).await?;
+            }
+        }
+    }
+
+    async fn drop_orphan(&self, ino: Ino) -> Result<()> {
+        match self.execute(Operation::DropOrphan { ino }).await {
+            Err(error) if error.kind() == ErrorKind::Stale => Ok(()),
+            other => other.map(|_| ()),
         }
     }
 
@@ -366,7 +483,12 @@ impl Inner {
         if self.durable.load(Ordering::Acquire) >= target {
             return Ok(());
         }
-        writer.take(&mut self.core.write().tail);
+        {
+            let mut core = self.core.write();
+            let file = core.log_number;
+            writer.take(&mut core.tail, file);
+        }
+        self.tail_bytes.store(0, Ordering::Relaxed);
         self.flush_locked(&mut writer).await
     }
 
@@ -441,44 +563,46 @@ impl Inner {
 
     // ---- background ----
 
-    pub(crate) async fn background(&self) {
-        self.background_runs.store(true, Ordering::Release);
-        let mut flushed = self.clock.monotonic();
+    /// Writes the log while the pool is open: soon when much waits, in any case after the flush interval.
+    pub(crate) async fn flush_in_background(&self) {
         let mut failures = 0u32;
-        while !self.closing.load(Ordering::Acquire) {
-            let pause = self.settings.flush_interval.min(Duration::from_secs(1)) * (1 << failures.min(5));
-            let work = std::pin::pin!(self.work.notified());
+        while !self.closing.load(Ordering::Acquire) && self.core.read().stopped.is_none() {
+            let pause = self.settings.flush_interval * (1 << failures.min(5));
+            let work = std::pin::pin!(self.flush_work.notified());
             futures::future::select(work, self.clock.sleep(pause)).await;
-            if self.core.read().stopped.is_some() {
-                break;
+            let dropped = self.drop_unreachable().await;
+            failures = self.tried(dropped.and(self.sync().await), failures);
+        }
+    }
+
+    /// Makes checkpoints while the pool is open, when they are due.
+    pub(crate) async fn checkpoint_in_background(&self) {
+        self.background_runs.store(true, Ordering::Release);
+        let mut failures = 0u32;
+        while !self.closing.load(Ordering::Acquire) && self.core.read().stopped.is_none() {
+            let pause = self.settings.checkpoint_interval.min(Duration::from_millis(200)) * (1 << failures.min(5));
+            let work = std::pin::pin!(self.checkpoint_work.notified());
+            futures::future::select(work, self.clock.sleep(pause)).await;
+            if self.checkpoint_is_due(self.clock.monotonic()) {
+                failures = self.tried(checkpoint(self, false).await.map(|_| ()), failures);
             }
-            let now = self.clock.monotonic();
-            let (records, frames) = {
-                let core = self.core.read();
-                (core.tail.record_bytes(), core.tail.frame_bytes())
-            };
-            let mut result = Ok(());
-            if records > TAIL_BYTES
-                || frames > TAIL_FRAME_BYTES
-                || (records > 0 && now.saturating_sub(flushed) >= self.settings.flush_interval)
-            {
-                result = self.sync().await;
-                flushed = now;
-            }
-            if result.is_ok() && self.checkpoint_is_due(now) {
-                result = checkpoint(self, false).await.map(|_| ());
-            }
-            failures = match result {
-                Ok(()) => 0,
-                Err(error) => {
-                    tracing::warn!(%error, "background work failed and will be tried again");
-                    self.progress.notify_waiters();
-                    failures + 1
-                }
-            };
         }
         self.background_runs.store(false, Ordering::Release);
         self.progress.notify_waiters();
+    }
+
+    /// Counts failures in a row of background work.
+    fn tried(&self, result: Result<()>, failures: u32) -> u32 {
+        match result {
+            Ok(()) => 0,
+            Err(error) => {
+                if self.core.read().stopped.is_none() {
+                    tracing::warn!(%error, "background work failed and will be tried again");
+                }
+                self.progress.notify_waiters();
+                failures + 1
+            }
+        }
     }
 
     fn checkpoint_is_due(&self, now: Duration) -> bool {
@@ -493,8 +617,10 @@ impl Inner {
 
     pub(crate) async fn close(&self) -> Result<()> {
         self.closing.store(true, Ordering::Release);
-        self.work.notify_one();
-        let synced = self.sync().await;
+        self.flush_work.notify_one();
+        self.checkpoint_work.notify_one();
+        let dropped = self.drop_unreachable().await;
+        let synced = dropped.and(self.sync().await);
         let result = match synced {
             Ok(()) => checkpoint(self, false).await.map(|_| ()),
             Err(error) => Err(error),
@@ -508,6 +634,7 @@ impl Inner {
 
     pub(crate) async fn gc(&self) -> Result<GcReport> {
         let mut report = GcReport::default();
+        self.drop_unreachable().await?;
         // Rewritten segments let go of their old places one checkpoint later.
         for _ in 0..2 {
             let done = checkpoint(self, true).await?;
@@ -552,7 +679,7 @@ impl Inner {
             live_bytes,
             stored_bytes,
             segments,
-            realms: core.state.next_realm.uid - crate::record::Realm::FIRST.uid,
+            realms: core.state.root.directory().map_or(0, |directory| directory.totals.clones),
             garbage_queue: self.garbage.load(Ordering::Relaxed),
             dirty_bytes: self.gauge.get(),
             memory_bytes: memory,

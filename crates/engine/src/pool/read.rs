@@ -1,6 +1,7 @@
 //! Reading: names, attributes and content of the current state.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -12,10 +13,10 @@ use crate::namespace::{
     decode_xattr_frame, stale, visible_ino,
 };
 use crate::pool::{DirectoryItem, SeekTarget};
-use crate::record::{Content, Entry, Inode, Name, SideKey, Totals, XattrList, Xattrs};
+use crate::record::{Content, Entry, Inode, Name, SideKey, XattrList, Xattrs};
 use crate::report::Info;
 use crate::segment::Pinned;
-use crate::tree;
+use crate::tree::{self, Link, Node, Tree};
 use crate::{Attributes, Error, ErrorKind, Ino, Kind, Result};
 
 /// Extents that one look at a file takes along.
@@ -46,10 +47,20 @@ impl Inner {
             };
             match interrupt {
                 Interrupt::Missing(missing) => nodes.fetch(missing).await?,
-                Interrupt::Alias { outer, inner } => self.alias(outer, inner).await?,
-                Interrupt::Error(_) => unreachable!("errors were returned"),
+                Interrupt::Alias(key) => self.alias(key).await?,
+                Interrupt::Error(_) | Interrupt::Changed => unreachable!("reads fail only, and that was returned"),
             }
         }
+    }
+
+    /// The node that a link leads to.
+    pub(crate) async fn node<K: Tree>(&self, link: &Link<K>) -> Result<Arc<Node<K>>> {
+        let address = match link {
+            Link::Memory(node) => return Ok(node.clone()),
+            Link::Stored(address) => *address,
+        };
+        let node = self.items.node(tree::Missing { address, kind: K::KIND }).await?;
+        Ok(K::unwrap(node).expect("a node has the kind it was fetched as"))
     }
 
     /// Shows an inode that exists.
@@ -95,19 +106,6 @@ impl Inner {
             }
         })
         .await
-    }
-
-    /// Whether a name leads to a file of several names.
-    pub(crate) async fn is_linked(&self, parent: Ino, name: &[u8]) -> Result<bool> {
-        let key = self.hasher.key(name);
-        self.with_inode(parent, |directory, _, view| {
-            Ok(matches!(view.entry(directory, &key)?, Found::Linked(_)))
-        })
-        .await
-    }
-
-    pub(crate) async fn totals(&self, ino: Ino) -> Result<Totals> {
-        self.with_inode(ino, |inode, _, _| Ok(inode.totals())).await
     }
 
     pub(crate) async fn attributes(&self, ino: Ino) -> Result<Attributes> {
@@ -301,19 +299,19 @@ impl Inner {
         .await
     }
 
-    async fn xattr_list(&self, ino: Ino) -> Result<std::sync::Arc<XattrList>> {
+    async fn xattr_list(&self, ino: Ino) -> Result<Arc<XattrList>> {
         if self.gone(ino).is_some() {
-            return Ok(std::sync::Arc::default());
+            return Ok(Arc::default());
         }
         let (xattrs, _pin) =
             self.with_inode(ino, |inode, _, view| Ok((inode.xattrs.clone(), view.pin()))).await?;
         Ok(match xattrs {
-            Xattrs::None => std::sync::Arc::default(),
+            Xattrs::None => Arc::default(),
             Xattrs::Inline(list) => list,
             Xattrs::Frame(frame, length) => {
                 let mut bytes = Vec::new();
                 self.copy_frame(&frame, 0, length as usize, &mut bytes).await?;
-                std::sync::Arc::new(decode_xattr_frame(&bytes)?)
+                Arc::new(decode_xattr_frame(&bytes)?)
             }
         })
     }

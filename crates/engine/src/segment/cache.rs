@@ -1,8 +1,8 @@
 //! Nodes and frames in memory.
 
-use std::cell::RefCell;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use quick_cache::Weighter;
 use rustc_hash::FxHashMap;
 
@@ -36,23 +36,23 @@ impl<K> Weighter<K, Bytes> for FrameWeight {
 /// The nodes that one operation works with: what it has seen once stays until it is over, whatever the cache does.
 pub(crate) struct Pinned<'a> {
     items: &'a Items,
-    nodes: RefCell<FxHashMap<Address, AnyNode>>,
-    frames: RefCell<FxHashMap<Address, Bytes>>,
+    nodes: Mutex<FxHashMap<Address, AnyNode>>,
+    frames: Mutex<FxHashMap<Address, Bytes>>,
 }
 
 impl<'a> Pinned<'a> {
     pub(crate) fn new(items: &'a Items) -> Self {
-        Self { items, nodes: RefCell::default(), frames: RefCell::default() }
+        Self { items, nodes: Mutex::default(), frames: Mutex::default() }
     }
 
     /// Fetches what was missing.
     pub(crate) async fn fetch(&self, missing: Missing) -> Result<()> {
         if missing.kind == ItemKind::Frame {
             let frame = self.items.frame(missing.address).await?;
-            self.frames.borrow_mut().insert(missing.address, frame);
+            self.frames.lock().insert(missing.address, frame);
         } else {
             let node = self.items.node(missing).await?;
-            self.nodes.borrow_mut().insert(missing.address, node);
+            self.nodes.lock().insert(missing.address, node);
         }
         Ok(())
     }
@@ -60,7 +60,7 @@ impl<'a> Pinned<'a> {
 
 impl Nodes for Pinned<'_> {
     fn get(&self, address: Address) -> Option<AnyNode> {
-        let mut nodes = self.nodes.borrow_mut();
+        let mut nodes = self.nodes.lock();
         if let Some(node) = nodes.get(&address) {
             return Some(node.clone());
         }
@@ -70,6 +70,6 @@ impl Nodes for Pinned<'_> {
     }
 
     fn frame(&self, address: Address) -> Option<Bytes> {
-        self.frames.borrow().get(&address).cloned()
+        self.frames.lock().get(&address).cloned()
     }
 }

@@ -140,6 +140,11 @@ impl Items {
         self.nodes.weight() + self.frames.weight() + self.directories.weight()
     }
 
+    /// Whether a segment is not in the store yet.
+    pub(crate) fn is_gathering(&self, segment: SegmentId) -> bool {
+        self.gathering.lock().contains_key(&segment)
+    }
+
     /// Nodes in the cache.
     pub(crate) fn cached_nodes(&self) -> u64 {
         self.nodes.len() as u64
@@ -153,11 +158,6 @@ impl Items {
     /// A node, if it is in the cache.
     pub(crate) fn cached_node(&self, address: Address) -> Option<AnyNode> {
         self.nodes.get(&address)
-    }
-
-    /// A frame, if it is in the cache.
-    pub(crate) fn cached_frame(&self, address: Address) -> Option<Bytes> {
-        self.frames.get(&address)
     }
 
     pub(crate) fn keep_node(&self, address: Address, node: AnyNode) {

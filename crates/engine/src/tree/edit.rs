@@ -47,23 +47,6 @@ pub(crate) fn update<K: Tree, R, E: From<Missing>>(
     Ok(result)
 }
 
-/// Changes the value of `key`, made by `default` if there is none.
-pub(crate) fn get_or_insert_with<K: Tree>(
-    root: &mut Root<K>,
-    key: &K::Key,
-    nodes: &dyn Nodes,
-    default: impl Fn() -> K::Value,
-    change: &mut dyn FnMut(&mut K::Value),
-) -> Result<(), Missing> {
-    edit(root, key, nodes, &mut |slot| {
-        match slot {
-            Slot::Taken(present) => change(present),
-            Slot::Free(free) => change(free.insert(default())),
-        }
-        Ok(())
-    })
-}
-
 /// Brings the path to `key` into memory, so that a following change of it misses nothing.
 pub(crate) fn pull<K: Tree>(root: &mut Root<K>, key: &K::Key, nodes: &dyn Nodes) -> Result<(), Missing> {
     let Some(mut link) = root.as_mut() else { return Ok(()) };

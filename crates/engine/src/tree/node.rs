@@ -55,7 +55,8 @@ pub(crate) trait VisitorMut {
     fn frame(&mut self, link: &mut FrameLink);
 }
 
-/// A child of a branch: the subtree of all keys from `key` to the next child's key.
+/// A child of a branch: the subtree of all keys from `key` to the next child's key. The first child's key is no bound: the subtree
+/// holds all lower keys too.
 pub(crate) struct Branch<K: Tree> {
     pub(crate) key: K::Key,
     pub(crate) link: Link<K>,
@@ -68,7 +69,7 @@ impl<K: Tree> Clone for Branch<K> {
     }
 }
 
-/// Entries in ascending order of their keys. The key of a branch's first child is a lower bound only.
+/// Entries in ascending order of their keys.
 pub(crate) enum Body<K: Tree> {
     Leaf(Vec<(K::Key, K::Value)>),
     Branch(Vec<Branch<K>>),
@@ -86,6 +87,8 @@ pub(crate) struct Node<K: Tree> {
 impl<K: Tree> Drop for Node<K> {
     fn drop(&mut self) {
         RESIDENT_NODES.fetch_sub(1, Ordering::Relaxed);
+        let body = std::mem::replace(&mut self.body, Body::Leaf(Vec::new()));
+        super::with_stack(|| drop(body));
     }
 }
 

@@ -7,7 +7,7 @@ use super::node::{Body, Branch, Link, Node, Root, Tree};
 use super::{Missing, Nodes};
 
 /// The child that covers `key`.
-pub(super) fn child_of<K: Tree>(children: &[Branch<K>], key: &K::Key) -> usize {
+pub(crate) fn child_of<K: Tree>(children: &[Branch<K>], key: &K::Key) -> usize {
     children.partition_point(|child| child.key <= *key).saturating_sub(1)
 }
 

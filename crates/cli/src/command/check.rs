@@ -1,0 +1,72 @@
+//! `offshoot check` and `offshoot scrub`: verify the pool.
+
+use clap::Args;
+use offshoot_control::wire::{CheckBody, JobKind, JobResult};
+
+use super::job;
+use crate::Context;
+use crate::failure::{Failure, Outcome};
+use crate::output::{count, counted, size};
+
+/// Verify every structure of the pool
+///
+/// Marks everything from the roots and compares it with all counts. Reads nodes, not the data of files; `scrub` does that.
+#[derive(Args)]
+pub(crate) struct Check {}
+
+/// Read and verify every stored byte
+///
+/// Names the files that are hit if something is corrupt.
+#[derive(Args)]
+pub(crate) struct Scrub {}
+
+impl Check {
+    pub(crate) fn run(self, context: &Context) -> Outcome {
+        verify(context, JobKind::Check, "checking")
+    }
+}
+
+impl Scrub {
+    pub(crate) fn run(self, context: &Context) -> Outcome {
+        verify(context, JobKind::Scrub, "scrubbing")
+    }
+}
+
+fn verify(context: &Context, kind: JobKind, label: &str) -> Outcome {
+    let JobResult::Report(report) = job::run(context, kind, label)? else {
+        return Err(Failure::new("the server answered a verification with something else"));
+    };
+    context.output.value(&report, describe)?;
+    if report.sound {
+        return Ok(());
+    }
+    let advice = match kind {
+        JobKind::Check => {
+            "`offshoot scrub` names every file that is hit; restore those from a copy elsewhere"
+        }
+        _ => "what is named can no longer be read; restore it from a copy elsewhere, the rest is sound",
+    };
+    let found = counted(report.findings.len() as u64, "thing");
+    Err(Failure { kind: "corrupt", ..Failure::new(format!("the pool is damaged: {found} found")) }
+        .advise(advice))
+}
+
+fn describe(report: &CheckBody) -> String {
+    let mut text = String::new();
+    for finding in &report.findings {
+        match &finding.path {
+            Some(path) => text.push_str(&format!("{path}: {}\n", finding.message)),
+            None => text.push_str(&format!("{}\n", finding.message)),
+        }
+    }
+    text.push_str(&format!(
+        "{}: {} inodes, {} nodes, {} frames in {} segments, {} verified\n",
+        if report.sound { "Sound" } else { "Damaged" },
+        count(report.inodes),
+        count(report.nodes),
+        count(report.frames),
+        count(report.segments),
+        size(report.verified_bytes)
+    ));
+    text
+}

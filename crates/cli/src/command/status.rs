@@ -1,0 +1,61 @@
+//! `offshoot status`: the state of the server and its pool.
+
+use clap::Args;
+use offshoot_control::time;
+use offshoot_control::wire::StatusBody;
+
+use super::du::contents;
+use crate::Context;
+use crate::failure::Outcome;
+use crate::output::{Table, count, size};
+
+/// Tell the state of the server and its pool
+#[derive(Args)]
+pub(crate) struct Status {}
+
+impl Status {
+    pub(crate) fn run(self, context: &Context) -> Outcome {
+        let status = context.server.run(&[], async |client| Ok(client.status().await?))?;
+        context.output.value(&status, describe)
+    }
+}
+
+/// The state as a table of facts.
+pub(super) fn describe(status: &StatusBody) -> String {
+    let StatusBody { server, pool, mounts, .. } = status;
+    let mut table = Table::facts();
+    if let Some(why) = &pool.stopped {
+        table.fact("STOPPED", format!("the pool accepts no changes: {why}"));
+    }
+    table.fact("Pool", format!("{} (id {})", server.storage_url, pool.id));
+    let since = time::for_table(server.started.0);
+    table.fact("Server", format!("offshoot {}, process {}, since {since} UTC", server.version, server.pid));
+    for mount in mounts {
+        let how = if mount.read_only { ", read-only" } else { "" };
+        table.fact("Mount", format!("{} ({}{how})", mount.mount_point, mount.protocol));
+    }
+    table.fact("Holds", format!("{}, {}", contents(pool.files, pool.directories), size(pool.logical_bytes)));
+    table.fact("Clones", format!("{} of directories", count(pool.clones)));
+    let garbage = match pool.garbage_queue {
+        0 => String::new(),
+        waiting => format!(", {} waiting to be freed", count(waiting)),
+    };
+    let stored = format!("{} in {} segments", size(pool.stored_bytes), count(pool.segments));
+    table.fact("Stored", format!("{stored}, {} of it live{garbage}", size(pool.live_bytes)));
+    table.fact("Space", format!("{} free of {}", size(pool.free_bytes), size(pool.total_bytes)));
+    let memory = format!("{} of at most {}", size(pool.memory_bytes), size(pool.memory_bytes_max));
+    table.fact("Memory", format!("{memory}, {} not in segments yet", size(pool.dirty_bytes)));
+    table.fact("Durability", durability(status));
+    table.fact("Jobs", count(status.jobs_running));
+    table.text()
+}
+
+fn durability(status: &StatusBody) -> String {
+    let pool = &status.pool;
+    let unsynced = match pool.unsynced_bytes {
+        0 => "everything is durable".to_owned(),
+        bytes => format!("{} not durable yet", size(bytes)),
+    };
+    let checkpoint = time::for_table(pool.last_checkpoint.0);
+    format!("{unsynced}; {} of log since the checkpoint at {checkpoint} UTC", size(pool.log_bytes))
+}

@@ -1,0 +1,412 @@
+//! The composition root: builds a server from settings, runs it, and takes it apart again.
+//!
+//! The order of start: directory, lock, pool, background threads, services, sockets; mounts come last. The order of stop is the
+//! reverse. The engine's own work runs on threads with large stacks, because it walks trees recursively.
+
+mod lock;
+mod mounts;
+pub(crate) mod notify;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use offshoot_control::rest::{Server, Token};
+use offshoot_control::service::{Mounter, Service, ServiceSettings};
+use offshoot_control::wire::{MountBody, MountRequest};
+use offshoot_engine::log::{FileLog, MemoryLog};
+use offshoot_engine::object::{LocalStore, MemoryStore};
+use offshoot_engine::{ErrorKind, Ino, OpenMode, Pool, SetAttributes, Storage, SystemClock};
+use offshoot_vfs::{Vfs, VfsSettings};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::connection::{SOURCE_PREFIX, source_of};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::Output;
+use crate::settings::{AccessTime, Place, Settings};
+use lock::PoolLock;
+use mounts::FuseMounts;
+
+/// Address space of a stack on which the engine walks trees; only what is touched takes memory.
+const STACK_BYTES: usize = 1 << 30;
+/// Stack of a thread that serves requests.
+const WORKER_STACK_BYTES: usize = 8 << 20;
+/// Threads that requests may block. Each request takes one, and a second one if its answer is streamed.
+const BLOCKING_THREADS_MAX: usize = 4 * offshoot_control::rest::CONNECTIONS_MAX;
+/// Size at which log files are kept for their next use.
+const LOG_FILE_BYTES: u64 = 64 << 20;
+/// How often it is looked whether the pool still accepts changes.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// Tasks that are still at work at stop get this time to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Directory of objects below a pool's directory.
+const OBJECTS: &str = "pool";
+/// Directory of the log below a pool's directory.
+const LOG: &str = "log";
+/// File with the lock of a pool's directory.
+const LOCK: &str = "lock";
+
+/// A running server.
+pub(crate) struct Daemon {
+    runtime: Runtime,
+    vfs: Vfs,
+    service: Arc<Service>,
+    mounts: Arc<FuseMounts>,
+    stop: watch::Sender<bool>,
+    servers: Vec<tokio::task::JoinHandle<()>>,
+    /// The checkpointing and the flushing thread.
+    background: [std::thread::JoinHandle<()>; 2],
+    socket: PathBuf,
+    created: bool,
+    /// Held until everything else is gone.
+    _lock: Option<PoolLock>,
+}
+
+/// What a pool lives on, opened.
+struct Ground {
+    storage: Storage,
+    lock: Option<PoolLock>,
+    /// There was nothing before.
+    is_new: bool,
+}
+
+impl Daemon {
+    /// Starts everything but mounts.
+    pub(crate) fn start(settings: &Settings, mode: OpenMode) -> Outcome<Self> {
+        let ground = Ground::open(&settings.storage.place, mode)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("offshoot")
+            .thread_stack_size(WORKER_STACK_BYTES)
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new(format!("the runtime cannot start: {error}")))?;
+        let pool = open(settings, &ground, mode)?;
+        let checkpoints = on_big_stack("checkpoint", {
+            let pool = Clone::clone(&pool);
+            move || futures::executor::block_on(pool.checkpoint_in_background())
+        })?;
+        let flushes = on_big_stack("flush", {
+            let pool = Clone::clone(&pool);
+            move || futures::executor::block_on(pool.flush_in_background())
+        })?;
+        let access_time = match settings.access_time {
+            AccessTime::Relatime => offshoot_vfs::AccessTime::Relatime,
+            AccessTime::None => offshoot_vfs::AccessTime::None,
+        };
+        let vfs = Vfs::new(pool, VfsSettings { access_time });
+        let source = runtime.block_on(source(&settings.storage.place, &vfs));
+        let fuse = settings.fuse.clone();
+        let mounts = Arc::new(FuseMounts::new(vfs.clone(), runtime.handle().clone(), fuse, source.clone()));
+        let mounter: Arc<dyn Mounter> = Arc::clone(&mounts) as Arc<dyn Mounter>;
+        let service = Arc::new(Service::new(
+            vfs.clone(),
+            ServiceSettings {
+                owner: rustix::process::geteuid().as_raw(),
+                owner_group: rustix::process::getegid().as_raw(),
+                source,
+                storage_url: settings.storage.place.url(),
+                version: env!("CARGO_PKG_VERSION").into(),
+                mounter: Ok(mounter),
+            },
+        ));
+        let mut daemon = Self {
+            runtime,
+            vfs,
+            service,
+            mounts,
+            stop: watch::Sender::new(false),
+            servers: Vec::new(),
+            background: [checkpoints, flushes],
+            socket: settings.socket(),
+            created: ground.is_new,
+            _lock: ground.lock,
+        };
+        match daemon.listen(settings) {
+            Ok(()) => Ok(daemon),
+            Err(failure) => {
+                // Whatever goes wrong now matters less than why it could not start.
+                let _ = daemon.take_apart();
+                Err(failure)
+            }
+        }
+    }
+
+    /// True if there was no pool before.
+    pub(crate) fn created(&self) -> bool {
+        self.created
+    }
+
+    /// Where the command line finds it.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Mounts the pool.
+    pub(crate) fn mount(&self, mount_point: &Path) -> Outcome<MountBody> {
+        use std::os::unix::ffi::OsStrExt;
+        let mount_point =
+            std::path::absolute(mount_point).map_err(|error| Failure::new(error.to_string()))?;
+        let request = MountRequest {
+            mount_point: mount_point.as_os_str().as_bytes().to_vec().into(),
+            read_only: false,
+            allow_other: None,
+        };
+        Ok(self.runtime.block_on(self.service.mount(request))?)
+    }
+
+    /// Waits until someone asks it to stop, or until the pool cannot go on.
+    pub(crate) fn wait(&self) -> Outcome {
+        self.runtime.block_on(async {
+            let failed = |error| Failure::new(format!("signals cannot be received: {error}"));
+            let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+            let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+            // The terminal was closed: without this the mount would be left behind dead.
+            let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => return Ok(()),
+                    _ = terminate.recv() => return Ok(()),
+                    _ = hangup.recv() => return Ok(()),
+                    () = tokio::time::sleep(WATCH_INTERVAL) => {}
+                }
+                if let Some(why) = self.vfs.pool().status().await.stopped {
+                    return Err(Failure::in_use(format!("the pool accepts no changes any more: {why}"))
+                        .advise(
+                            "everything that was synced is safe; find out why, then start the server again",
+                        ));
+                }
+            }
+        })
+    }
+
+    /// Unmounts, stops and closes. A second Ctrl-C gives up on doing it cleanly.
+    pub(crate) fn stop(self, output: &Output) -> Outcome {
+        let quiet = output.quiet;
+        self.runtime.spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                if !quiet {
+                    eprintln!(
+                        "Stopped at once. Nothing that was synced is lost; the next start replays the log."
+                    );
+                }
+                std::process::exit(Exit::Interrupted as i32);
+            }
+        });
+        for words in self.mounts.unmount_all() {
+            output.warn(&words);
+        }
+        self.take_apart()
+    }
+
+    fn take_apart(self) -> Outcome {
+        let Self { runtime, vfs, service, stop, servers, background, socket, .. } = self;
+        stop.send_replace(true);
+        runtime.block_on(async {
+            if tokio::time::timeout(STOP_TIMEOUT, service.jobs().cancel_all()).await.is_err() {
+                tracing::warn!("a job did not end in time and is left behind");
+            }
+            for server in servers {
+                let _ = server.await;
+            }
+        });
+        let pool = Clone::clone(vfs.pool());
+        let closing = on_big_stack("close", move || futures::executor::block_on(pool.close()))?;
+        let closed = closing.join().map_err(|_| Failure::new("closing the pool broke off"))?;
+        let joined: std::thread::Result<()> = background.into_iter().try_for_each(std::thread::JoinHandle::join);
+        let _ = std::fs::remove_file(&socket);
+        drop((service, vfs));
+        runtime.shutdown_timeout(STOP_TIMEOUT);
+        joined.map_err(|_| {
+            Failure::new("the background work of the pool broke off; the next start replays the log")
+        })?;
+        match closed {
+            Ok(()) => Ok(()),
+            // It had stopped before; that has been told.
+            Err(error) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::Fenced) => Ok(()),
+            Err(error) => Err(Failure::from(error)
+                .advise("everything that was synced is in the log and comes back at the next start")),
+        }
+    }
+
+    fn listen(&mut self, settings: &Settings) -> Outcome {
+        let server = Server::new(Arc::clone(&self.service));
+        let unix = self.runtime.block_on(listen_unix(&self.socket))?;
+        let stop = self.stop.subscribe();
+        let unix_server = server.clone();
+        self.servers.push(self.runtime.spawn(async move { unix_server.serve_unix(unix, stop).await }));
+        for address in &settings.control.addresses {
+            let file =
+                settings.control.token_file.as_ref().ok_or_else(|| {
+                    Failure::usage("an address of the control API needs `control.token_file`")
+                })?;
+            let refused =
+                |reason: String| Failure::usage(format!("the token file {}: {reason}", file.display()));
+            let text = std::fs::read_to_string(file).map_err(|error| refused(error.to_string()))?;
+            let token = Token::new(&text).map_err(refused)?;
+            let tcp = self.runtime.block_on(TcpListener::bind(address)).map_err(|error| {
+                Failure::new(format!("the control API cannot listen at {address}: {error}"))
+            })?;
+            if !address.ip().is_loopback() {
+                tracing::warn!(%address, "the control API is open to the network in plain HTTP; end TLS in front of it");
+            }
+            let (server, stop) = (server.clone(), self.stop.subscribe());
+            self.servers.push(self.runtime.spawn(async move { server.serve_tcp(tcp, token, stop).await }));
+        }
+        Ok(())
+    }
+}
+
+impl Ground {
+    fn open(place: &Place, mode: OpenMode) -> Outcome<Self> {
+        let directory = match place {
+            Place::Memory => {
+                let storage =
+                    Storage { objects: Arc::new(MemoryStore::new()), log: Arc::new(MemoryLog::new()) };
+                return Ok(Self { storage, lock: None, is_new: true });
+            }
+            Place::Directory(directory) => directory,
+        };
+        let is_new = !has_pool(directory)?;
+        if is_new && mode == OpenMode::Existing {
+            return Err(Failure::no_pool(format!("there is no pool in {}", directory.display()))
+                .advise("without --no-create, a new one is made"));
+        }
+        let failed = |error: std::io::Error| {
+            Failure::new(format!("the pool's directory {} cannot be made: {error}", directory.display()))
+        };
+        std::fs::create_dir_all(directory).map_err(failed)?;
+        let lock = PoolLock::take(directory, LOCK)?;
+        for name in [OBJECTS, LOG] {
+            make_private(&directory.join(name)).map_err(failed)?;
+        }
+        let objects = LocalStore::open(directory.join(OBJECTS))?;
+        let log = FileLog::open(directory.join(LOG), LOG_FILE_BYTES)?;
+        let storage = Storage { objects: Arc::new(objects), log: Arc::new(log) };
+        Ok(Self { storage, lock: Some(lock), is_new })
+    }
+}
+
+/// True if `directory` holds a pool, false if one can be made there.
+fn has_pool(directory: &Path) -> Outcome<bool> {
+    let shown = directory.display();
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => {
+            return Err(Failure::no_pool(format!("the pool's directory {shown} cannot be read: {error}")));
+        }
+    };
+    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    let has = |name: &str| names.iter().any(|other| other == name);
+    if has(OBJECTS) {
+        let empty =
+            std::fs::read_dir(directory.join(OBJECTS)).is_ok_and(|mut entries| entries.next().is_none());
+        return Ok(!empty);
+    }
+    // A start that was broken off leaves these behind.
+    let ours = [LOCK, LOG, crate::connection::SOCKET_NAME];
+    match names.iter().find(|name| !ours.iter().any(|our| *name == our)) {
+        None => Ok(false),
+        Some(other) => Err(Failure::no_pool(format!(
+            "{shown} is no pool: it holds other things, such as {}",
+            other.display()
+        ))
+        .advise("name an empty directory, or one that does not exist yet")),
+    }
+}
+
+/// A directory that only its owner can enter: what is in it is the data of everybody.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn open(settings: &Settings, ground: &Ground, mode: OpenMode) -> Outcome<Pool> {
+    let (storage, engine) = (ground.storage.clone(), settings.engine());
+    let clock = Arc::new(SystemClock::default());
+    let opening =
+        on_big_stack("open", move || futures::executor::block_on(Pool::open(storage, clock, engine, mode)))?;
+    let opened = opening.join().map_err(|_| Failure::new("opening the pool broke off"))?;
+    let tried = format!("cannot open the pool at {}", settings.storage.place.url());
+    let pool = opened.map_err(|error| {
+        let failure = Failure::from(error);
+        Failure { message: format!("{tried}: {}", failure.message), ..failure }
+    })?;
+    let owner = rustix::process::geteuid();
+    if ground.is_new && !owner.is_root() {
+        // The root of a new pool is root's, and the user who made the pool could not write to it.
+        let group = rustix::process::getegid();
+        let set = SetAttributes {
+            uid: Some(owner.as_raw()),
+            gid: Some(group.as_raw()),
+            ..SetAttributes::default()
+        };
+        futures::executor::block_on(pool.set_attributes(Ino::ROOT, set))?;
+    }
+    Ok(pool)
+}
+
+/// What mounts show as their source.
+async fn source(place: &Place, vfs: &Vfs) -> String {
+    match place {
+        Place::Directory(directory) => {
+            let directory = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.clone());
+            source_of(&directory).to_string_lossy().into_owned()
+        }
+        Place::Memory => format!("{SOURCE_PREFIX}memory-{}", vfs.pool().status().await.pool_id),
+    }
+}
+
+async fn listen_unix(socket: &Path) -> Outcome<UnixListener> {
+    if let Some(parent) = socket.parent() {
+        std::fs::create_dir_all(parent).map_err(|error| {
+            Failure::new(format!(
+                "the directory {} of the control socket cannot be made: {error}",
+                parent.display()
+            ))
+        })?;
+    }
+    offshoot_control::address::listen(socket).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            Failure::in_use(format!("another server listens at {} already", socket.display()))
+                .advise("stop that one, or set another `control.socket`")
+        }
+        _ => Failure::new(format!("the control socket {} cannot be made: {error}", socket.display())),
+    })
+}
+
+fn on_big_stack<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Outcome<std::thread::JoinHandle<T>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(work)
+        .map_err(|error| Failure::new(format!("the thread {name:?} cannot start: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_with_other_things_in_it_is_no_pool() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!has_pool(&directory.path().join("missing")).unwrap());
+        assert!(!has_pool(directory.path()).unwrap());
+        std::fs::write(directory.path().join(LOCK), "").unwrap();
+        assert!(!has_pool(directory.path()).unwrap());
+        std::fs::write(directory.path().join("letter.txt"), "").unwrap();
+        let failure = has_pool(directory.path()).unwrap_err();
+        assert_eq!(failure.exit, Exit::NoPool);
+        assert!(failure.message.contains("letter.txt"));
+        std::fs::create_dir_all(directory.path().join("pool/segments")).unwrap();
+        assert!(has_pool(directory.path()).unwrap());
+    }
+}

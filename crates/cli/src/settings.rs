@@ -1,0 +1,293 @@
+//! Settings of a server: a TOML file, read strictly.
+//!
+//! Unknown keys are refused with the nearest known one; `${NAME}` in a string reads the environment; what this version cannot do
+//! yet is refused with a sentence instead of being ignored. The result is plain data: `daemon.rs` builds from it.
+
+mod read;
+mod template;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use offshoot_engine::Compression;
+
+pub(crate) use template::TEMPLATE;
+
+const GIB: f64 = (1u64 << 30) as f64;
+
+/// Everything about a server.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) storage: Storage,
+    pub(crate) cache: Cache,
+    pub(crate) control: Control,
+    pub(crate) fuse: Fuse,
+    pub(crate) access_time: AccessTime,
+}
+
+/// Where a pool is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In a directory of this machine.
+    Directory(PathBuf),
+    /// In memory; gone when the server stops.
+    Memory,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Storage {
+    pub(crate) place: Place,
+    pub(crate) compression: Compression,
+    pub(crate) flush_interval: Duration,
+    pub(crate) capacity_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Cache {
+    pub(crate) memory_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Control {
+    /// The Unix socket; `None` is `control.sock` in the pool's directory.
+    pub(crate) socket: Option<PathBuf>,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fuse {
+    pub(crate) mount_point: Option<PathBuf>,
+    pub(crate) threads: usize,
+    /// `None`: if root runs the server.
+    pub(crate) allow_other: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AccessTime {
+    Relatime,
+    None,
+}
+
+/// What is wrong with settings.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    #[error("{path} cannot be read: {source}")]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{path} is no valid TOML: {reason}")]
+    Syntax { path: PathBuf, reason: String },
+    #[error("{path}: {reason}")]
+    Refused { path: PathBuf, reason: String },
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            storage: Storage {
+                place: Place::Directory(PathBuf::from("/var/lib/offshoot")),
+                compression: Compression::Lz4,
+                flush_interval: Duration::from_secs(1),
+                capacity_bytes: None,
+            },
+            cache: Cache { memory_bytes: 1 << 30 },
+            control: Control {
+                socket: Some(PathBuf::from(crate::connection::SYSTEM_SOCKET)),
+                addresses: Vec::new(),
+                token_file: None,
+            },
+            fuse: Fuse::default(),
+            access_time: AccessTime::Relatime,
+        }
+    }
+}
+
+impl Default for Fuse {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(4, |threads| threads.get().clamp(2, 16));
+        Self { mount_point: None, threads, allow_other: None }
+    }
+}
+
+impl Settings {
+    /// What `up` serves: a pool in `directory` with everything else as it comes.
+    pub(crate) fn embedded(directory: &Path) -> Self {
+        let mut settings = Self::default();
+        settings.storage.place = Place::Directory(directory.to_owned());
+        settings.control.socket = None;
+        settings
+    }
+
+    /// Reads a file.
+    pub(crate) fn load(path: &Path) -> Result<Self, SettingsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(path, &text, |name| std::env::var(name).ok())
+    }
+
+    /// Reads the text of a file; `environment` answers for `${NAME}`.
+    fn parse(
+        path: &Path,
+        text: &str,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, SettingsError> {
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| SettingsError::Syntax {
+            path: path.to_owned(),
+            reason: error.to_string().trim_end().to_owned(),
+        })?;
+        read::settings(table, &environment)
+            .map_err(|reason| SettingsError::Refused { path: path.to_owned(), reason })
+    }
+
+    /// The socket that the server listens on.
+    pub(crate) fn socket(&self) -> PathBuf {
+        match (&self.control.socket, &self.storage.place) {
+            (Some(socket), _) => socket.clone(),
+            (None, Place::Directory(directory)) => directory.join(crate::connection::SOCKET_NAME),
+            (None, Place::Memory) => PathBuf::from(crate::connection::SYSTEM_SOCKET),
+        }
+    }
+
+    /// The settings of the engine.
+    pub(crate) fn engine(&self) -> offshoot_engine::Settings {
+        offshoot_engine::Settings {
+            compression: self.storage.compression,
+            memory_bytes: self.cache.memory_bytes,
+            flush_interval: self.storage.flush_interval,
+            capacity_bytes: self.storage.capacity_bytes,
+            ..offshoot_engine::Settings::default()
+        }
+    }
+}
+
+impl Place {
+    /// The url that names it.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Directory(path) => format!("file://{}", path.display()),
+            Self::Memory => "memory:".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        let environment = |name: &str| (name == "DATA").then(|| "/srv/data".to_owned());
+        Settings::parse(Path::new("x.toml"), text, environment).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_template_parses_back_to_the_defaults() {
+        assert_eq!(parse(TEMPLATE), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn the_template_shows_every_key_and_its_comments_are_valid_too() {
+        for key in read::KNOWN {
+            let (section, name) = key.rsplit_once('.').unwrap();
+            let start =
+                TEMPLATE.find(&format!("[{section}]")).unwrap_or_else(|| panic!("no section of {key}"));
+            assert!(
+                TEMPLATE[start..].contains(&format!("\n# {name} = "))
+                    || TEMPLATE[start..].contains(&format!("\n{name} = ")),
+                "{key}"
+            );
+        }
+        let uncommented: String = TEMPLATE
+            .lines()
+            .map(|line| {
+                line.strip_prefix("# ")
+                    .filter(|rest| rest.contains(" = ") || rest.starts_with('['))
+                    .unwrap_or(line)
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let settings = parse(&uncommented).unwrap();
+        assert_eq!(settings.fuse.mount_point.unwrap(), Path::new("/mnt/offshoot"));
+        assert_eq!(settings.control.addresses.len(), 1);
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        assert_eq!(parse(""), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest_known_one() {
+        let error = parse("[storage]\nulr = \"memory:\"").unwrap_err();
+        assert!(error.contains("`storage.ulr`") && error.contains("`storage.url`"), "{error}");
+        let error = parse("[server.fuse]\nmount_point = \"/x\"").unwrap_err();
+        assert!(error.contains("`servers.fuse.mount_point`"), "{error}");
+        let error = parse("[storage]\nzzzzzzzzzz = 1").unwrap_err();
+        assert!(!error.contains("mean"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_is_read() {
+        let settings = parse("[storage]\nurl = \"file://${DATA}/pool\"").unwrap();
+        assert_eq!(settings.storage.place, Place::Directory("/srv/data/pool".into()));
+        let error = parse("[storage]\nurl = \"file://${NOWHERE}\"").unwrap_err();
+        assert!(error.contains("NOWHERE") && error.contains("storage.url"), "{error}");
+        assert!(parse("[storage]\nurl = \"file://${DATA\"").unwrap_err().contains("never closed"));
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_refused_and_not_ignored() {
+        for (text, word) in [
+            ("[storage]\nurl = \"s3://bucket/x\"", "s3"),
+            ("[storage]\nurl = \"gs://bucket\"", "gs"),
+            ("[storage]\nurl = \"ftp://host\"", "ftp"),
+            ("[storage]\nurl = \"file://relative/x\"", "absolute"),
+            ("[storage]\nencryption_password = \"x\"", "encryption"),
+            ("[storage]\nencryption_password_file = \"/x\"", "encryption"),
+            ("[storage]\ndurability = \"store\"", "durability"),
+            ("[servers.nbd]\naddresses = [\"127.0.0.1:10809\"]", "nbd"),
+            ("[servers.nfs]", "nfs"),
+            ("[aws]\nregion = \"x\"", "aws"),
+            ("[cache]\ndir = \"/x\"", "cache.dir"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(word) && error.starts_with("x.toml: "), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for (text, word) in [
+            ("[storage]\ncompression = \"zstd-20\"", "zstd-1 to zstd-19"),
+            ("[storage]\nflush_interval = \"soon\"", "flush_interval"),
+            ("[storage]\nurl = 7", "string"),
+            ("[cache]\nmemory_size_gb = -1.0", "memory_size_gb"),
+            ("[cache]\nmemory_size_gb = 0.001", "at least"),
+            ("[control]\naddresses = [\"127.0.0.1:7660\"]", "token_file"),
+            ("[control]\naddresses = [\"nowhere\"]", "addresses"),
+            ("[servers.fuse]\naccess_time = \"strict\"", "relatime"),
+            ("[servers.fuse]\nthreads = 0", "threads"),
+            ("[servers.fuse]\nallow_other = \"yes\"", "true or false"),
+            ("storage = 1", "storage"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+        let settings =
+            parse("[storage]\ncompression = \"zstd-7\"\nflush_interval = \"250ms\"\ncapacity_gb = 1.5")
+                .unwrap();
+        assert_eq!(settings.storage.compression, Compression::Zstd(7));
+        assert_eq!(settings.storage.flush_interval, Duration::from_millis(250));
+        assert_eq!(settings.storage.capacity_bytes, Some(3 << 29));
+    }
+
+    #[test]
+    fn a_section_may_be_empty() {
+        assert_eq!(
+            parse(
+                "[servers.fuse]
+[cache]"
+            ),
+            Ok(Settings::default())
+        );
+    }
+}

@@ -1,0 +1,327 @@
+//! From a TOML table to [`Settings`](super::Settings), with sentences for everything that does not fit.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use offshoot_engine::Compression;
+use toml::{Table, Value};
+
+use super::{AccessTime, GIB, Place, Settings};
+
+/// All keys.
+pub(super) const KNOWN: [&str; 13] = [
+    "storage.url",
+    "storage.durability",
+    "storage.compression",
+    "storage.flush_interval",
+    "storage.capacity_gb",
+    "cache.memory_size_gb",
+    "control.socket",
+    "control.addresses",
+    "control.token_file",
+    "servers.fuse.mount_point",
+    "servers.fuse.threads",
+    "servers.fuse.allow_other",
+    "servers.fuse.access_time",
+];
+
+/// Keys and sections that are known but not to be had in this version, with the reason.
+const NOT_YET: [(&str, &str); 10] = [
+    (
+        "storage.encryption_password",
+        "encryption is not available in this version; without this key the pool is not encrypted",
+    ),
+    (
+        "storage.encryption_password_file",
+        "encryption is not available in this version; without this key the pool is not encrypted",
+    ),
+    (
+        "cache.dir",
+        "`cache.dir` is for pools in object stores, which are not available in this version; a local pool needs no disk cache",
+    ),
+    (
+        "cache.disk_size_gb",
+        "`cache.disk_size_gb` is for pools in object stores, which are not available in this version; a local pool needs no disk cache",
+    ),
+    ("servers.nbd", "`servers.nbd`: block volumes are not available in this version"),
+    ("servers.nfs", "`servers.nfs`: NFS is not available in this version"),
+    ("servers.ninep", "`servers.ninep`: 9P is not available in this version"),
+    ("aws", "`aws`: pools in S3 are not available in this version"),
+    ("gcp", "`gcp`: pools in Google Cloud Storage are not available in this version"),
+    ("azure", "`azure`: pools in Azure are not available in this version"),
+];
+
+/// Least memory that an engine can work with.
+const MEMORY_BYTES_MIN: u64 = 64 << 20;
+
+type Refusal = String;
+
+/// Reads all settings.
+pub(super) fn settings(
+    table: Table,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Settings, Refusal> {
+    let mut values = Values(Vec::new());
+    flatten("", table, &mut values.0)?;
+    for (key, value) in &mut values.0 {
+        expand(value, environment).map_err(|reason| format!("`{key}`: {reason}"))?;
+    }
+    let mut settings = Settings::default();
+    storage(&mut settings, &mut values)?;
+    control(&mut settings, &mut values)?;
+    fuse(&mut settings, &mut values)?;
+    assert!(values.0.is_empty(), "every known key is read: {:?}", values.0);
+    Ok(settings)
+}
+
+/// Keys with their values that have not been read yet.
+struct Values(Vec<(String, Value)>);
+
+fn storage(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> {
+    let storage = &mut settings.storage;
+    if let Some(url) = values.text("storage.url")? {
+        storage.place = place(&url)?;
+    }
+    if let Some(durability) = values.text("storage.durability")? {
+        match durability.as_str() {
+            "local" => {}
+            "store" => {
+                return Err(
+                    "`storage.durability = \"store\"` is not available in this version; \"local\" makes \
+                            every sync durable on the local disk"
+                        .into(),
+                );
+            }
+            other => return Err(format!("`storage.durability` is \"local\" or \"store\", not {other:?}")),
+        }
+    }
+    if let Some(name) = values.text("storage.compression")? {
+        storage.compression = compression(&name)?;
+    }
+    if let Some(text) = values.text("storage.flush_interval")? {
+        storage.flush_interval = duration(&text).ok_or_else(|| {
+            format!("`storage.flush_interval` is a time such as \"1s\" or \"250ms\", not {text:?}")
+        })?;
+    }
+    storage.capacity_bytes = values.gigabytes("storage.capacity_gb")?;
+    if let Some(bytes) = values.gigabytes("cache.memory_size_gb")? {
+        if bytes < MEMORY_BYTES_MIN {
+            return Err(format!(
+                "`cache.memory_size_gb` is {bytes} bytes; at least {} GiB are needed",
+                MEMORY_BYTES_MIN as f64 / GIB
+            ));
+        }
+        settings.cache.memory_bytes = bytes;
+    }
+    Ok(())
+}
+
+fn control(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> {
+    let control = &mut settings.control;
+    if let Some(socket) = values.absolute("control.socket")? {
+        control.socket = Some(socket);
+    }
+    control.token_file = values.absolute("control.token_file")?;
+    if let Some(value) = values.take("control.addresses") {
+        let refuse = || "`control.addresses` is a list such as [\"127.0.0.1:7660\"]".to_owned();
+        for item in value.as_array().ok_or_else(refuse)? {
+            let address = item.as_str().and_then(|text| text.parse().ok()).ok_or_else(refuse)?;
+            control.addresses.push(address);
+        }
+    }
+    if !control.addresses.is_empty() && control.token_file.is_none() {
+        return Err("`control.addresses` opens the control API to the network and needs `control.token_file`, a file \
+                    with a secret of at least 24 characters"
+            .into());
+    }
+    Ok(())
+}
+
+fn fuse(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> {
+    let fuse = &mut settings.fuse;
+    fuse.mount_point = values.absolute("servers.fuse.mount_point")?;
+    if let Some(value) = values.take("servers.fuse.threads") {
+        fuse.threads = value
+            .as_integer()
+            .and_then(|threads| usize::try_from(threads).ok())
+            .filter(|threads| (1..=256).contains(threads))
+            .ok_or("`servers.fuse.threads` is a whole number from 1 to 256")?;
+    }
+    fuse.allow_other = values.flag("servers.fuse.allow_other")?;
+    if let Some(text) = values.text("servers.fuse.access_time")? {
+        settings.access_time = match text.as_str() {
+            "relatime" => AccessTime::Relatime,
+            "none" => AccessTime::None,
+            other => {
+                return Err(format!("`servers.fuse.access_time` is \"relatime\" or \"none\", not {other:?}"));
+            }
+        };
+    }
+    Ok(())
+}
+
+impl Values {
+    fn take(&mut self, key: &str) -> Option<Value> {
+        let index = self.0.iter().position(|(other, _)| other == key)?;
+        Some(self.0.swap_remove(index).1)
+    }
+
+    fn text(&mut self, key: &str) -> Result<Option<String>, Refusal> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(format!("`{key}` is a string, not {other}")),
+        }
+    }
+
+    fn flag(&mut self, key: &str) -> Result<Option<bool>, Refusal> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::Boolean(flag)) => Ok(Some(flag)),
+            Some(other) => Err(format!("`{key}` is true or false, not {other}")),
+        }
+    }
+
+    fn absolute(&mut self, key: &str) -> Result<Option<PathBuf>, Refusal> {
+        match self.text(key)? {
+            None => Ok(None),
+            Some(path) if path.starts_with('/') => Ok(Some(PathBuf::from(path))),
+            Some(path) => Err(format!("`{key}` is an absolute path, not {path:?}")),
+        }
+    }
+
+    fn gigabytes(&mut self, key: &str) -> Result<Option<u64>, Refusal> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64));
+        number
+            .filter(|number| *number > 0.0 && *number < 1e9)
+            .map(|number| Some((number * GIB) as u64))
+            .ok_or_else(|| format!("`{key}` is a number of GiB above 0, not {value}"))
+    }
+}
+
+/// Makes `section.key` of nested tables and refuses what is not known.
+fn flatten(prefix: &str, table: Table, into: &mut Vec<(String, Value)>) -> Result<(), Refusal> {
+    for (name, value) in table {
+        let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        if let Some((_, reason)) = NOT_YET.iter().find(|(known, _)| *known == key) {
+            return Err((*reason).to_owned());
+        }
+        let is_section = KNOWN.iter().any(|known| known.starts_with(&format!("{key}.")));
+        match value {
+            Value::Table(table) if is_section => flatten(&key, table, into)?,
+            Value::Table(table) if !KNOWN.contains(&key.as_str()) => {
+                return Err(unknown(&first_leaf(key, &table)));
+            }
+            _ if is_section => return Err(format!("`{key}` is a section: write [{key}] and its keys below")),
+            value if KNOWN.contains(&key.as_str()) => into.push((key, value)),
+            _ => return Err(unknown(&key)),
+        }
+    }
+    Ok(())
+}
+
+/// The first key in an unknown section: what was meant is found by whole keys.
+fn first_leaf(key: String, table: &Table) -> String {
+    match table.iter().next() {
+        Some((inner, Value::Table(table))) => first_leaf(format!("{key}.{inner}"), table),
+        Some((inner, _)) => format!("{key}.{inner}"),
+        None => key,
+    }
+}
+
+fn unknown(key: &str) -> Refusal {
+    let nearest = KNOWN
+        .iter()
+        .map(|known| (strsim::jaro_winkler(key, known), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(_, known)| strsim::normalized_damerau_levenshtein(key, known) > 0.6);
+    match nearest {
+        Some((_, known)) => format!("the key `{key}` is not known; did you mean `{known}`?"),
+        None => format!("the key `{key}` is not known; `offshoot init -` shows all keys"),
+    }
+}
+
+/// Puts the environment in place of `${NAME}`; `$$` is a dollar.
+fn expand(value: &mut Value, environment: &dyn Fn(&str) -> Option<String>) -> Result<(), Refusal> {
+    match value {
+        Value::String(text) => *text = expand_text(text, environment)?,
+        Value::Array(items) => {
+            for item in items {
+                expand(item, environment)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn expand_text(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, Refusal> {
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some(dollar) = rest.find('$') {
+        result.push_str(&rest[..dollar]);
+        let after = &rest[dollar + 1..];
+        if let Some(tail) = after.strip_prefix('$') {
+            result.push('$');
+            rest = tail;
+        } else if let Some(tail) = after.strip_prefix('{') {
+            let (name, tail) = tail.split_once('}').ok_or("a `${` is never closed")?;
+            let value = environment(name).ok_or_else(|| {
+                format!("the environment variable {name} is not set (a dollar itself is written $$)")
+            })?;
+            result.push_str(&value);
+            rest = tail;
+        } else {
+            result.push('$');
+            rest = after;
+        }
+    }
+    result.push_str(rest);
+    Ok(result)
+}
+
+/// Reads `storage.url`.
+fn place(url: &str) -> Result<Place, Refusal> {
+    if url == "memory:" {
+        return Ok(Place::Memory);
+    }
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(format!(
+            "`storage.url` is a url such as \"file:///var/lib/offshoot\" or \"memory:\", not {url:?}"
+        ));
+    };
+    match scheme {
+        "file" if rest.starts_with('/') => Ok(Place::Directory(PathBuf::from(rest))),
+        "file" => Err(format!(
+            "`storage.url`: a file:// url has an absolute path, as in \"file:///srv/pool\", not {url:?}"
+        )),
+        "s3" | "gs" | "az" => Err(format!(
+            "`storage.url`: pools in object stores ({scheme}://) are not available in this version; use file:// or memory:"
+        )),
+        other => Err(format!("`storage.url`: {other}:// is not known; use file:// or memory:")),
+    }
+}
+
+fn compression(name: &str) -> Result<Compression, Refusal> {
+    let level = name.strip_prefix("zstd-").and_then(|level| level.parse().ok());
+    match (name, level) {
+        ("none", _) => Ok(Compression::None),
+        ("lz4", _) => Ok(Compression::Lz4),
+        (_, Some(level @ 1..=19)) => Ok(Compression::Zstd(level)),
+        _ => Err(format!("`storage.compression` is none, lz4, or zstd-1 to zstd-19, not {name:?}")),
+    }
+}
+
+/// Reads `250ms`, `1s`, `1.5s`, `2min`.
+fn duration(text: &str) -> Option<Duration> {
+    let start = text.find(|character: char| character.is_ascii_alphabetic())?;
+    let number: f64 = text[..start].trim().parse().ok()?;
+    let unit = match &text[start..] {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "min" => 60.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(number * unit).ok().filter(|time| !time.is_zero() && time.as_secs() < 86_400)
+}

@@ -1,0 +1,41 @@
+//! The file that `offshoot init` writes: every key with its default, or commented out where there is none.
+
+/// The text of the file.
+pub(crate) const TEMPLATE: &str = r##"# Settings of an Offshoot server: `offshoot run -c offshoot.toml`.
+# What is commented out is off or has no default. ${NAME} reads the environment, $$ is a dollar.
+
+[storage]
+# Where the pool is: file:///directory, or memory: (gone when the server stops).
+url = "file:///var/lib/offshoot"
+# local: a sync is durable on the local disk.
+durability = "local"
+# lz4, zstd-1 to zstd-19, or none. Data that does not shrink is stored as it is.
+compression = "lz4"
+# Changes that nobody synced are made durable after this time at the latest.
+flush_interval = "1s"
+# Largest size of the pool in GiB; without it, as large as the disk.
+# capacity_gb = 100.0
+
+[cache]
+# Bound of everything the engine keeps in memory, in GiB.
+memory_size_gb = 1.0
+
+[control]
+# The socket of the command line and the API. Every user may connect; who calls decides what is allowed.
+socket = "/run/offshoot/control.sock"
+# The API on TCP, in plain HTTP, for those who have the token.
+# addresses = ["127.0.0.1:7660"]
+# A file with a secret of at least 24 characters, as `openssl rand -base64 32` makes it.
+# token_file = "/etc/offshoot/token"
+
+# The pool as a file system of this machine.
+[servers.fuse]
+# Mounted at start; without it, `offshoot mount DIR` mounts.
+# mount_point = "/mnt/offshoot"
+# Threads that serve the kernel, 1 to 256; without it, as many as there are processors, 2 to 16.
+# threads = 4
+# Whether other users than the server's may enter; without it, only if root runs the server.
+# allow_other = true
+# relatime: access times are updated as Linux does by default. none: never.
+access_time = "relatime"
+"##;

@@ -1,0 +1,177 @@
+//! Snapshots and restores.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::{Duration, SystemTime};
+
+use crate::fixture::Server;
+
+#[test]
+fn a_snapshot_is_taken_listed_and_deleted() {
+    let server = Server::up();
+    server.write("data/a", "x");
+    server.write("other/b", "x");
+    let made = server.run(["snapshot", "/data", "--json"]).done().json();
+    let name = made["name"].as_str().unwrap().to_owned();
+    assert!(name.starts_with("data-2") && name.ends_with('Z'), "{name}");
+    assert_eq!((&made["source"], &made["files"]), (&"/data".into(), &1.into()));
+    let again = ["one", "two", "three"]
+        .map(|_| server.run(["snapshot", "/data", "--json"]).done().json()["name"].clone());
+    for name in again {
+        assert_ne!(name, made["name"], "there may be several within a second");
+        server.run(["snapshot", "delete", name.as_str().unwrap()]).done();
+    }
+    server.run(["snapshot", "pool/other", "mine"]).done();
+    server.run(["snapshot", "/data", "mine"]).failed(1, &["exists already", "another name"]);
+    server.run(["snapshot", "/data", "a/b"]).failed(1, &["no name of a snapshot"]);
+
+    let list = server.run(["snapshot", "list", "--json"]).done().json();
+    let names: Vec<_> =
+        list["snapshots"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, [name.as_str(), "mine"], "oldest first");
+    let ran = server.run(["snapshot", "list", "/other"]).done();
+    assert!(ran.out.contains("mine") && !ran.out.contains(&name), "{ran:?}");
+
+    server.run(["snapshot", "delete", "mine", "nothing"]).failed(1, &["nothing", "snapshot list"]);
+    let ran = server.run(["snapshot", "delete", "--dry-run", "mine"]).done();
+    assert!(ran.out.contains("Would delete /snapshots/mine"), "{ran:?}");
+    assert_eq!(server.read("snapshots/mine/b"), "x");
+    server.run(["snapshot", "delete", "mine", &format!("/snapshots/{name}")]).done();
+    assert_eq!(std::fs::read_dir(server.pool().join("snapshots")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_snapshot_is_a_plain_directory() {
+    let server = Server::up();
+    server.write("data/a", "x");
+    server.run(["snapshot", "/data", "one"]).done();
+    let pool = server.pool();
+    std::fs::rename(pool.join("snapshots/one"), pool.join("snapshots/renamed")).unwrap();
+    let list = server.run(["snapshot", "list", "/data", "--json"]).done().json();
+    assert_eq!(list["snapshots"][0]["name"], "renamed");
+    assert!(std::fs::write(pool.join("snapshots/renamed/a"), "y").is_err());
+    // A directory of one's own among them is no snapshot, and is not deleted as one.
+    std::fs::create_dir(pool.join("snapshots/plain")).unwrap();
+    server.run(["snapshot", "delete", "plain"]).failed(1, &["is no snapshot", "rm"]);
+    let mode = std::fs::metadata(pool.join("snapshots")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o750);
+}
+
+#[test]
+fn prune_keeps_what_the_rules_say_and_touches_nothing_else() {
+    let server = Server::up();
+    server.write("data/a", "x");
+    server.write("other/a", "x");
+    for name in ["s1", "s2", "s3"] {
+        server.run(["snapshot", "/data", name]).done();
+    }
+    server.run(["snapshot", "/other", "o1"]).done();
+    server.run(["snapshot", "prune", "/data"]).failed(2, &["every snapshot", "--keep-daily"]);
+    let dry =
+        server.run(["snapshot", "prune", "/data", "--keep-last", "2", "--dry-run", "--json"]).done().json();
+    assert_eq!((&dry["dry_run"], &dry["deleted"][0]["name"]), (&true.into(), &"s1".into()));
+    let ran = server.run(["snapshot", "prune", "/data", "--keep-daily", "1"]).done();
+    assert!(ran.out.contains("Deleted 2 snapshots, kept 1"), "{ran:?}");
+    let mut left: Vec<_> =
+        std::fs::read_dir(server.pool().join("snapshots")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["o1", "s3"]);
+}
+
+#[test]
+fn a_restore_is_a_clone_that_can_be_changed() {
+    let server = Server::up();
+    server.write("data/a", "good");
+    server.write("data/sub/b", "good");
+    server.run(["snapshot", "/data", "s"]).done();
+    std::fs::remove_dir_all(server.pool().join("data")).unwrap();
+    server.run(["restore", "--snapshot", "s", "--destination", "/data"]).done();
+    assert_eq!(server.read("data/sub/b"), "good");
+    server.write("data/sub/b", "changed");
+    assert_eq!(server.read("snapshots/s/sub/b"), "good");
+
+    server
+        .run(["restore", "--snapshot", "s", "--destination", "/data"])
+        .failed(1, &["exists already", "--replace"]);
+    server
+        .run([
+            "restore",
+            "--snapshot",
+            "s",
+            "--source",
+            "/data/sub",
+            "--destination",
+            "/data/sub",
+            "--replace",
+        ])
+        .done();
+    assert_eq!(server.read("data/sub/b"), "good");
+    server
+        .run(["restore", "--snapshot", "s", "--source", "sub/b", "--destination", "/x/b", "--parents"])
+        .done();
+    assert_eq!(server.read("x/b"), "good");
+    server
+        .run(["restore", "--snapshot", "s", "--source", "./pool/data/a", "--destination", "pool/again"])
+        .done();
+    assert_eq!(server.read("again"), "good");
+
+    let restore =
+        |source: &str| server.run(["restore", "--snapshot", "s", "--source", source, "--destination", "/y"]);
+    restore("/elsewhere").failed(1, &["was taken of /data"]);
+    restore("../other").failed(2, &[]);
+    restore("sub/../../../data").failed(1, &["leaves the snapshot"]);
+    restore("missing").failed(1, &["/snapshots/s/missing does not exist"]);
+    server
+        .run(["restore", "--snapshot", "no", "--destination", "/y"])
+        .failed(1, &["no snapshot \"no\"", "snapshot list"]);
+}
+
+#[test]
+fn a_restore_to_this_machine_is_a_faithful_copy() {
+    let server = Server::up();
+    server.write("data/sub/plain", "content");
+    let data = server.pool().join("data");
+    let old = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 123_456_789);
+    let plain = std::fs::File::options().write(true).open(data.join("sub/plain")).unwrap();
+    plain.set_modified(old).unwrap();
+    std::fs::set_permissions(data.join("sub/plain"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::fs::set_permissions(data.join("sub"), std::fs::Permissions::from_mode(0o2550)).unwrap();
+    std::fs::hard_link(data.join("sub/plain"), data.join("second")).unwrap();
+    std::os::unix::fs::symlink("sub/plain", data.join("link")).unwrap();
+    let sparse = std::fs::File::create(data.join("sparse")).unwrap();
+    sparse.set_len(1 << 30).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, b"end", (1 << 30) - 3).unwrap();
+    rustix::fs::setxattr(data.join("second"), "user.note", b"kept", rustix::fs::XattrFlags::empty()).unwrap();
+    server.run(["snapshot", "/data", "s"]).done();
+
+    let out = server.place.join("out");
+    let to = format!("local:{}", out.display());
+    let ran = server.run(["restore", "--snapshot", "s", "--destination", &to, "--json"]).done();
+    assert_eq!(ran.json()["directories"], 2);
+    let copy = std::fs::metadata(out.join("sub/plain")).unwrap();
+    assert_eq!(std::fs::read_to_string(out.join("sub/plain")).unwrap(), "content");
+    assert_eq!((copy.mode() & 0o7777, copy.modified().unwrap(), copy.nlink()), (0o640, old, 2));
+    assert_eq!(copy.ino(), std::fs::metadata(out.join("second")).unwrap().ino());
+    assert_eq!(std::fs::metadata(out.join("sub")).unwrap().mode() & 0o7777, 0o2550);
+    assert_eq!(std::fs::read_link(out.join("link")).unwrap(), std::path::Path::new("sub/plain"));
+    let sparse = std::fs::metadata(out.join("sparse")).unwrap();
+    assert_eq!(sparse.len(), 1 << 30);
+    assert!(sparse.blocks() * 512 < 1 << 24, "the hole is still one: {} blocks", sparse.blocks());
+    let mut note = [0; 16];
+    let length = rustix::fs::getxattr(out.join("second"), "user.note", &mut note[..]).unwrap();
+    assert_eq!(&note[..length], b"kept");
+
+    server
+        .run(["restore", "--snapshot", "s", "--destination", &to])
+        .failed(1, &["exists already", "--replace"]);
+    let one =
+        ["restore", "--snapshot", "s", "--source", "/data/sub/plain", "--destination", &to, "--replace"];
+    server.run(one).done();
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "content");
+    let deep = format!("local:{}/x/y", server.place.path().display());
+    server
+        .run(["restore", "--snapshot", "s", "--destination", &deep])
+        .failed(1, &["does not exist", "--parents"]);
+    server.run(["restore", "--snapshot", "s", "--destination", &deep, "--parents"]).done();
+    let hidden = std::fs::read_dir(server.place.path()).unwrap().map(|e| e.unwrap().file_name());
+    assert_eq!(hidden.filter(|name| name.to_string_lossy().starts_with('.')).count(), 0);
+}

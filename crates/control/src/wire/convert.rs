@@ -1,0 +1,150 @@
+//! From the engine's types to those of the wire, by hand and field by field: a new field has to be decided on here.
+
+use offshoot_engine::report::{Change, CheckReport, Finding, GcReport, Info, Origin, Status, Usage};
+use offshoot_engine::{Attributes, Kind};
+
+use super::{
+    AttributesBody, ChangeKind, CheckBody, FileKind, FindingBody, GcBody, InfoBody, OriginBody, PathText,
+    PoolBody, UsageBody,
+};
+
+impl From<Kind> for FileKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::File => Self::File,
+            Kind::Directory => Self::Directory,
+            Kind::Symlink => Self::Symlink,
+            Kind::Fifo => Self::Fifo,
+            Kind::Socket => Self::Socket,
+            Kind::CharDevice => Self::CharDevice,
+            Kind::BlockDevice => Self::BlockDevice,
+        }
+    }
+}
+
+impl From<&Attributes> for AttributesBody {
+    fn from(from: &Attributes) -> Self {
+        Self {
+            ino: from.ino.0,
+            kind: from.kind.into(),
+            mode: from.mode,
+            uid: from.uid,
+            gid: from.gid,
+            nlink: from.nlink,
+            size_bytes: from.size,
+            allocated_bytes: from.allocated,
+            rdev: from.rdev,
+            atime: from.atime.into(),
+            mtime: from.mtime.into(),
+            ctime: from.ctime.into(),
+            btime: from.btime.into(),
+            read_only: from.read_only,
+            clone_root: from.clone_root,
+            has_xattrs: from.has_xattrs,
+        }
+    }
+}
+
+impl From<&Origin> for OriginBody {
+    fn from(from: &Origin) -> Self {
+        Self { ino: from.ino.0, path: from.path.clone().into(), time: from.time.into() }
+    }
+}
+
+impl From<Usage> for UsageBody {
+    fn from(from: Usage) -> Self {
+        Self {
+            files: from.files,
+            directories: from.directories,
+            logical_bytes: from.logical_bytes,
+            total_bytes: from.total_bytes,
+            exclusive_bytes: from.exclusive_bytes,
+            shared_bytes: from.shared_bytes,
+        }
+    }
+}
+
+impl From<Change> for ChangeKind {
+    fn from(from: Change) -> Self {
+        match from {
+            Change::Added => Self::Added,
+            Change::Removed => Self::Removed,
+            Change::Modified => Self::Modified,
+        }
+    }
+}
+
+impl From<CheckReport> for CheckBody {
+    fn from(from: CheckReport) -> Self {
+        Self {
+            sound: from.findings.is_empty(),
+            nodes: from.nodes,
+            frames: from.frames,
+            segments: from.segments,
+            inodes: from.inodes,
+            verified_bytes: from.bytes,
+            findings: from.findings.into_iter().map(FindingBody::from).collect(),
+        }
+    }
+}
+
+impl From<Finding> for FindingBody {
+    fn from(from: Finding) -> Self {
+        Self { path: from.path.map(PathText::from), message: from.message }
+    }
+}
+
+impl From<GcReport> for GcBody {
+    fn from(from: GcReport) -> Self {
+        Self {
+            items_freed: from.items_freed,
+            segments_compacted: from.segments_compacted,
+            segments_deleted: from.segments_deleted,
+            freed_bytes: from.freed_bytes,
+        }
+    }
+}
+
+impl InfoBody {
+    /// What the engine knows of `path`.
+    pub fn new(path: PathText, info: &Info) -> Self {
+        Self {
+            path,
+            attributes: (&info.attributes).into(),
+            origin: info.origin.as_ref().map(OriginBody::from),
+            lineage: Vec::new(),
+            files: info.files,
+            directories: info.directories,
+            logical_bytes: info.logical_bytes,
+            usage: None,
+        }
+    }
+}
+
+impl From<Status> for PoolBody {
+    fn from(from: Status) -> Self {
+        Self {
+            id: from.pool_id,
+            format_version: from.format_version,
+            writer_epoch: from.writer_epoch,
+            manifest: from.manifest,
+            files: from.files,
+            directories: from.directories,
+            clones: from.realms,
+            logical_bytes: from.logical_bytes,
+            live_bytes: from.live_bytes,
+            stored_bytes: from.stored_bytes,
+            segments: from.segments,
+            garbage_queue: from.garbage_queue,
+            dirty_bytes: from.dirty_bytes,
+            unsynced_bytes: from.unsynced_bytes,
+            log_bytes: from.log_bytes,
+            memory_bytes: from.memory_bytes,
+            memory_bytes_max: from.memory_bytes_max,
+            free_bytes: from.free_bytes,
+            total_bytes: from.total_bytes,
+            last_checkpoint: from.last_checkpoint.into(),
+            stopped: from.stopped,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The real binary, serving a pool of its own: `offshoot up --data PLACE/data --mount PLACE/pool`.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+
+use crate::cleanup::{Guard, Undo};
+use crate::mounts;
+use crate::program::{self, Running};
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(120);
+const COMMAND_LIMIT: Duration = Duration::from_secs(300);
+
+/// A running server with its mount; killed and unmounted when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    binary: PathBuf,
+    data: PathBuf,
+    mount: PathBuf,
+    log: PathBuf,
+    // The process goes before the mount: a mount without a server cannot be busy for long.
+    running: Running,
+    mounted: Guard,
+}
+
+impl Server {
+    /// Starts it in `place`, on the pool that is there or a new one, and waits until it is mounted.
+    pub(crate) fn start(binary: &Path, place: &Path) -> Result<Self> {
+        let (data, mount, log) = (place.join("data"), place.join("pool"), place.join("server.log"));
+        let out = File::options().create(true).append(true).open(&log)?;
+        let mounted = Guard::new(Undo::Mount(mount.clone()));
+        let mut running = program::start(
+            Command::new(binary)
+                .arg("up")
+                .arg("--data")
+                .arg(&data)
+                .arg("--mount")
+                .arg(&mount)
+                .current_dir(place)
+                .stdout(out.try_clone()?)
+                .stderr(out),
+        )?;
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            if let Some(status) = running.try_wait()? {
+                bail!("`offshoot up` ended with {status} before it mounted:\n{}", said(&log));
+            }
+            if is_offshoot(&mount) && answers(&mount) {
+                break;
+            }
+            if Instant::now() > deadline {
+                bail!("`offshoot up` did not mount within {} s:\n{}", START_LIMIT.as_secs(), said(&log));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(Self { binary: binary.to_owned(), data, mount, log, running, mounted })
+    }
+
+    /// Where the pool is mounted.
+    pub(crate) fn mount(&self) -> &Path {
+        &self.mount
+    }
+
+    /// A client command that talks to this server.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.env("OFFSHOOT_SERVER", self.data.join("control.sock")).args(arguments);
+        command
+    }
+
+    /// Runs a client command that must succeed and returns what it printed.
+    pub(crate) fn offshoot(&self, arguments: &[&str]) -> Result<String> {
+        program::output(&mut self.command(arguments), COMMAND_LIMIT)
+    }
+
+    /// Clones a path of the pool.
+    pub(crate) fn clone_path(&self, source: &str, destination: &str) -> Result<()> {
+        self.offshoot(&["clone", source, destination]).map(drop)
+    }
+
+    /// Resident memory of the server in bytes, and the most it ever was.
+    #[cfg(feature = "bench")]
+    pub(crate) fn resident_bytes(&self) -> Result<(u64, u64)> {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.running.id()))?;
+        let field = |name: &str| -> Result<u64> {
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .context("the kernel tells no memory use")?;
+            Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+        };
+        Ok((field("VmRSS:")?, field("VmHWM:")?))
+    }
+
+    /// Checks every structure of the pool, stops the server with SIGTERM and sees that it ends with 0 and leaves no mount.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        if let Some(status) = self.running.try_wait()? {
+            bail!("the server has ended with {status}:\n{}", said(&self.log));
+        }
+        self.offshoot(&["check"]).context("the pool is not sound")?;
+        self.running.signal(Signal::TERM)?;
+        let status = self.running.wait(STOP_LIMIT).with_context(|| said(&self.log))?;
+        ensure!(status.success(), "after SIGTERM the server ended with {status}:\n{}", said(&self.log));
+        ensure!(
+            !mounts::is_mounted(&self.mount),
+            "the server has ended and left its mount behind:\n{}",
+            said(&self.log)
+        );
+        Ok(())
+    }
+
+    /// Kills the server on the spot.
+    pub(crate) fn kill_now(&self) -> Result<()> {
+        self.running.signal(Signal::KILL)
+    }
+
+    /// Waits until the killed server is gone. Its dead mount stays until the next server takes its place or the guard drops.
+    pub(crate) fn bury(mut self) -> Result<DeadMount> {
+        self.running.wait(STOP_LIMIT)?;
+        Ok(DeadMount(self.mounted))
+    }
+}
+
+/// The mount that a killed server left; goes when dropped.
+#[derive(Debug)]
+pub(crate) struct DeadMount(Guard);
+
+impl DeadMount {
+    /// A new server has taken the mount point over, and what becomes of it is that server's business.
+    pub(crate) fn replaced(self) {
+        self.0.dismiss();
+    }
+}
+
+fn is_offshoot(point: &Path) -> bool {
+    mounts::at(point).is_some_and(|mount| mount.kind == "fuse.offshoot")
+}
+
+/// Whether somebody is behind the mount: a dead one is still listed, and the kernel answers for it what it has cached. A name that
+/// nobody has asked for before can only be denied by a server.
+fn answers(point: &Path) -> bool {
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    let name = format!(".asked-{}-{}", std::process::id(), ASKED.fetch_add(1, Ordering::Relaxed));
+    std::fs::symlink_metadata(point.join(name)).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+fn said(log: &Path) -> String {
+    program::tail(&std::fs::read_to_string(log).unwrap_or_default())
+}
