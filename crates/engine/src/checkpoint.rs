@@ -22,7 +22,7 @@ use crate::pool::Inner;
 use crate::refcount::{self, Counter, EdgeCollector, Edges};
 use crate::segment::{ObjectName, Pinned, SegmentWriter};
 use crate::tree::{Link, Root, Tree};
-use crate::{Result, gc};
+use crate::{Error, ErrorKind, Result, gc};
 
 pub(crate) use settle::settle;
 use store::{FrameCollector, NodeStorer};
@@ -78,7 +78,34 @@ pub(crate) struct Done {
 /// Makes a checkpoint. With `collect` all garbage is taken apart and all sparse segments are rewritten, else what is due.
 pub(crate) async fn checkpoint(inner: &Inner, collect: bool) -> Result<Done> {
     let mut checkpointer = inner.checkpointer.lock().await;
-    let this = &mut *checkpointer;
+    let error = match make(inner, &mut checkpointer, collect).await {
+        Ok(done) => return Ok(done),
+        Err(error) => error,
+    };
+    // A new writer deletes what only the old one needs, so that missing items may be the first sign of it.
+    let is_taken = match error.kind() {
+        ErrorKind::Fenced => true,
+        ErrorKind::Corrupt => is_taken_over(inner, checkpointer.manifest.number).await,
+        _ => false,
+    };
+    Err(if is_taken {
+        inner.stop(Error::with_source(
+            ErrorKind::Fenced,
+            "another writer has taken over the pool; what was synced is safe, restart to continue from it",
+            error,
+        ))
+    } else {
+        error
+    })
+}
+
+/// Whether there is a newer manifest than this writer's own.
+async fn is_taken_over(inner: &Inner, own: u64) -> bool {
+    let newest = inner.items.objects().list(manifest::PREFIX).await.ok().and_then(|mut all| all.pop());
+    newest.is_some_and(|newest| newest.name > manifest::path(own))
+}
+
+async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<Done> {
     let (snapshot, log, interval) = cut(inner).await?;
     let items = &inner.items;
 

@@ -135,7 +135,7 @@ impl NameHasher {
         use std::hash::Hasher;
         let mut hasher = SipHasher13::new_with_keys(self.key[0], self.key[1]);
         hasher.write(name);
-        let hash = ((hasher.finish() & self.mask) >> 1).max(3);
+        let hash = ((hasher.finish() & self.mask) >> 1).max(4);
         EntryKey { hash, name: Name::from_slice(name) }
     }
 }

@@ -1,6 +1,16 @@
 //! The engine through its front door.
 
+#![allow(unreachable_pub, reason = "one binary of several modules")]
+
 #[path = "engine/basics.rs"]
 mod basics;
+#[path = "engine/clones.rs"]
+mod clones;
+#[path = "engine/damage.rs"]
+mod damage;
+#[path = "engine/limits.rs"]
+mod limits;
+#[path = "engine/model.rs"]
+mod model;
 #[path = "engine/world.rs"]
 mod world;

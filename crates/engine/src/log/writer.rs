@@ -121,8 +121,11 @@ impl LogWriter {
                 tail.out.bytes[*at..*at + 8].copy_from_slice(&address.raw().to_le_bytes());
             }
             if tail.file != self.number {
-                // The next file begins when all of the one before is durable.
-                self.store.sync(self.number)?;
+                // The next file begins when all of the one before is durable. A file of which that is known may be gone
+                // already, with the checkpoint that replaced it.
+                if self.unsynced.is_some() {
+                    self.store.sync(self.number)?;
+                }
                 self.number = tail.file;
                 self.offset = 0;
             }

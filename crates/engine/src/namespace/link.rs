@@ -124,6 +124,9 @@ impl Change<'_> {
         debug_assert_eq!(visible_ino(&inode, place), ino);
         self.insert_entry(trail, &key, Entry::Inode(inode))?;
         self.locations.moved(ino, parent, Where::Name(key.clone()));
+        if let Some(location) = self.locations.get_mut(ino) {
+            location.gone = None;
+        }
         self.locations.remember(ino, parent, Where::Name(key), false);
         debug_assert_ne!(parent, ORPHANS);
         Ok(Outcome::Attributes(Box::new(after)))

@@ -494,13 +494,13 @@ impl Inner {
 
     /// Flushes what the log writer has taken.
     pub(crate) async fn flush_locked(&self, writer: &mut LogWriter) -> Result<()> {
-        let before = writer.offset();
+        let before = self.metrics.log_bytes.get();
         match writer.flush().await {
             Ok(last) => {
                 if let Some(last) = last {
                     self.durable.fetch_max(last, Ordering::AcqRel);
                 }
-                self.log_bytes.fetch_add(writer.offset() - before, Ordering::Relaxed);
+                self.log_bytes.fetch_add(self.metrics.log_bytes.get() - before, Ordering::Relaxed);
                 self.progress.notify_waiters();
                 Ok(())
             }

@@ -97,26 +97,35 @@ pub(crate) fn remove_range<K: Tree>(
     to: &K::Key,
     nodes: &dyn Nodes,
 ) -> Result<(), Missing> {
-    fn go<K: Tree>(node: &mut Node<K>, from: &K::Key, to: &K::Key, nodes: &dyn Nodes) -> Result<(), Missing> {
+    /// A bound that is `None` lies outside of the node. Only the paths to the bounds are gone down, and those have been pulled.
+    fn go<K: Tree>(
+        node: &mut Node<K>,
+        from: Option<&K::Key>,
+        to: Option<&K::Key>,
+        nodes: &dyn Nodes,
+    ) -> Result<(), Missing> {
         match &mut node.body {
             Body::Leaf(entries) => {
-                let start = entries.partition_point(|(key, _)| key < from);
-                let end = entries.partition_point(|(key, _)| key < to).max(start);
+                let start = from.map_or(0, |from| entries.partition_point(|(key, _)| key < from));
+                let end = to.map_or(entries.len(), |to| entries.partition_point(|(key, _)| key < to)).max(start);
                 entries.drain(start..end);
             }
             Body::Branch(children) => {
-                let first = child_of(children, from);
-                // The child that may hold keys both before and after `to`.
-                let last = child_of(children, to);
-                go(children[first].link.own(nodes)?, from, to, nodes)?;
-                if last != first {
-                    go(children[last].link.own(nodes)?, from, to, nodes)?;
+                // Children that hold a bound, and so may hold keys outside of the range.
+                let first = from.map(|from| child_of(children, from));
+                let last = to.map(|to| child_of(children, to));
+                if let Some(first) = first {
+                    let to = to.filter(|_| last == Some(first));
+                    go(children[first].link.own(nodes)?, from, to, nodes)?;
+                    children[first].weight = owned(&children[first].link).weight();
                 }
-                for index in [first, last] {
-                    children[index].weight = owned(&children[index].link).weight();
+                if let Some(last) = last.filter(|_| last != first) {
+                    go(children[last].link.own(nodes)?, None, to, nodes)?;
+                    children[last].weight = owned(&children[last].link).weight();
                 }
-                if last > first + 1 {
-                    children.drain(first + 1..last);
+                let (start, end) = (first.map_or(0, |first| first + 1), last.unwrap_or(children.len()));
+                if start < end {
+                    children.drain(start..end);
                 }
                 children.retain(|child| !child_is_empty(child));
             }
@@ -130,7 +139,7 @@ pub(crate) fn remove_range<K: Tree>(
     pull(root, from, nodes)?;
     pull(root, to, nodes)?;
     let Some(link) = root.as_mut() else { return Ok(()) };
-    go(link.own(nodes)?, from, to, nodes)?;
+    go(link.own(nodes)?, Some(from), Some(to), nodes)?;
     shrink(root, nodes);
     Ok(())
 }
@@ -198,6 +207,11 @@ fn edit_node<K: Tree, E: From<Missing>>(
         Body::Branch(children) => {
             let index = child_of(children, key);
             let child = &mut children[index];
+            if *key < child.key {
+                // Only before the first child. Its key stays a lower bound, else a node split off from it could sort before it.
+                node.bytes = node.bytes + K::key_bytes(key) - K::key_bytes(&child.key);
+                child.key = key.clone();
+            }
             let (delta, split) = edit_node(child.link.own(nodes)?, key, nodes, change)?;
             child.weight = child.weight.wrapping_add(delta);
             if let Some(right) = split {

@@ -1,35 +1,133 @@
-//! A pool in memory that can lose its power.
+//! A pool in memory that can lose its power, and short ways to use it.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::executor::block_on;
 use offshoot_engine::log::MemoryLog;
-use offshoot_engine::object::MemoryStore;
-use offshoot_engine::{Ino, Kind, NewInode, OpenMode, Pool, Settings, Storage, SystemClock};
+use offshoot_engine::object::{FaultStore, MemoryStore, ObjectStore, PowerSwitch};
+use offshoot_engine::{
+    Attributes, Clock, CloneOptions, DirectoryItem, ErrorKind, Ino, Kind, NewInode, OpenMode, Pool, Result, Settings,
+    Storage, Timestamp,
+};
 
 /// Storage that outlives its pool.
 pub struct World {
-    pub objects: Arc<MemoryStore>,
+    pub objects: Arc<FaultStore<MemoryStore>>,
     pub log: Arc<MemoryLog>,
+    pub power: PowerSwitch,
+    pub clock: Arc<StepClock>,
     pub settings: Settings,
 }
 
 impl World {
     pub fn new() -> Self {
         let settings = Settings { reserve_bytes: 0, segment_bytes: 1 << 20, ..Settings::default() };
-        Self { objects: Arc::new(MemoryStore::new()), log: Arc::new(MemoryLog::new()), settings }
+        Self::with(settings)
+    }
+
+    pub fn with(settings: Settings) -> Self {
+        let power = PowerSwitch::new();
+        Self {
+            objects: Arc::new(FaultStore::with_power(MemoryStore::new(), power.clone())),
+            log: Arc::new(MemoryLog::with_power(power.clone())),
+            power,
+            clock: Arc::default(),
+            settings,
+        }
+    }
+
+    pub fn storage(&self) -> Storage {
+        Storage { objects: self.objects.clone(), log: self.log.clone() }
+    }
+
+    pub fn try_open(&self) -> Result<Pool> {
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        block_on(Pool::open(self.storage(), clock, self.settings.clone(), OpenMode::CreateIfMissing))
     }
 
     pub fn open(&self) -> Pool {
-        let storage = Storage { objects: self.objects.clone(), log: self.log.clone() };
-        block_on(Pool::open(
-            storage,
-            Arc::new(SystemClock::default()),
-            self.settings.clone(),
-            OpenMode::CreateIfMissing,
-        ))
-        .unwrap()
+        self.try_open().unwrap()
+    }
+
+    /// The pool after a power cut that keeps of the unsynced log what the seed chooses.
+    pub fn crash_and_open(&self, seed: u64) -> Pool {
+        self.power.cut();
+        self.log.crash(seed);
+        self.power.restore();
+        self.open()
+    }
+
+    /// Bytes of an object.
+    pub fn object(&self, name: &str) -> Vec<u8> {
+        block_on(self.objects.get(name, 0, u64::MAX)).unwrap().to_vec()
+    }
+
+    /// Puts other bytes in the place of an object.
+    pub fn replace_object(&self, name: &str, bytes: Vec<u8>) {
+        block_on(self.objects.delete(name)).unwrap();
+        block_on(self.objects.put(name, vec![bytes.into()])).unwrap();
+    }
+
+    /// Names of all objects below a prefix.
+    pub fn object_names(&self, prefix: &str) -> Vec<String> {
+        block_on(self.objects.list(prefix)).unwrap().into_iter().map(|object| object.name).collect()
+    }
+
+    /// Makes the pool's name hashes known, and equal for many names if `mask` has few bits. Only for a pool that has never
+    /// been opened.
+    pub fn set_hash(&self, key: u64, mask: u64) {
+        drop(self.open());
+        for name in self.object_names("manifests/") {
+            let mut bytes = self.object(&name);
+            // Two words of the key and the mask, behind magic, version, number, epoch and identity.
+            for (place, word) in [(44, key), (52, !key), (60, mask)] {
+                bytes[place..place + 8].copy_from_slice(&word.to_le_bytes());
+            }
+            reseal(&mut bytes);
+            self.replace_object(&name, bytes);
+        }
+    }
+}
+
+/// Gives a manifest or table that was changed the checksum that fits.
+pub fn reseal(bytes: &mut [u8]) {
+    let end = bytes.len() - 4;
+    let checksum = crc32c::crc32c(&bytes[..end]).to_le_bytes();
+    bytes[end..].copy_from_slice(&checksum);
+}
+
+/// A clock that only moves when it is told to.
+pub struct StepClock(AtomicU64);
+
+impl Default for StepClock {
+    fn default() -> Self {
+        Self(AtomicU64::new(1_000_000))
+    }
+}
+
+impl StepClock {
+    /// Moves on by a second.
+    pub fn step(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Clock for StepClock {
+    fn now(&self) -> Timestamp {
+        Timestamp { secs: self.0.load(Ordering::SeqCst) as i64, nanos: 5 }
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(futures_timer::Delay::new(duration))
     }
 }
 
@@ -39,6 +137,10 @@ pub fn new(kind: Kind) -> NewInode {
 
 pub fn create(pool: &Pool, parent: Ino, name: &str, kind: Kind) -> Ino {
     block_on(pool.create(parent, name.as_bytes(), new(kind))).unwrap().ino
+}
+
+pub fn clone(pool: &Pool, source: Ino, parent: Ino, name: &str) -> Attributes {
+    block_on(pool.clone(source, parent, name.as_bytes(), CloneOptions::default())).unwrap()
 }
 
 pub fn write(pool: &Pool, ino: Ino, offset: u64, data: &[u8]) {
@@ -51,9 +153,75 @@ pub fn read(pool: &Pool, ino: Ino) -> Vec<u8> {
     data
 }
 
+/// A new file with content at a path whose directory exists.
+pub fn file(pool: &Pool, path: &str, data: &[u8]) -> Ino {
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let ino = create(pool, at(pool, parent), name, Kind::File);
+    write(pool, ino, 0, data);
+    ino
+}
+
 /// The inode at a path below the root.
 pub fn at(pool: &Pool, path: &str) -> Ino {
     path.split('/').filter(|name| !name.is_empty()).fold(Ino::ROOT, |parent, name| {
         block_on(pool.lookup(parent, name.as_bytes())).unwrap_or_else(|error| panic!("{path}: {error:?}")).ino
     })
+}
+
+/// All entries of a directory.
+pub fn list(pool: &Pool, directory: Ino) -> Vec<DirectoryItem> {
+    let mut all: Vec<DirectoryItem> = Vec::new();
+    loop {
+        let cookie = all.last().map_or(0, |item| item.cookie);
+        let more = block_on(pool.read_dir(directory, cookie, 1000, false)).unwrap();
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more);
+    }
+}
+
+/// The kind of error that a call answers; a success is none.
+pub fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
+    result.err().map(|error| error.kind())
+}
+
+/// Chance from a seed: SplitMix64 (Steele, Lea, Flood 2014).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// True once in `in_all` times.
+    pub fn one_in(&mut self, in_all: u64) -> bool {
+        self.below(in_all) == 0
+    }
+
+    /// One of several.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len() as u64) as usize]
+    }
+
+    /// Bytes: sometimes all alike, sometimes noise.
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        if self.one_in(2) { vec![self.below(255) as u8 + 1; length] } else { self.bytes_of_noise(length) }
+    }
+
+    /// Bytes that do not shrink.
+    pub fn bytes_of_noise(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes: Vec<u8> = (0..length / 8 + 1).flat_map(|_| self.next().to_le_bytes()).collect();
+        bytes.truncate(length);
+        bytes
+    }
 }
