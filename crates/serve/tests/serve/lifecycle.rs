@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use offshoot_serve::fuse::{FILE_SYSTEM_TYPE, FuseOptions, FuseSession, MountError};
 
-use crate::world::{Place, World, new_runtime, new_vfs};
+use crate::world::{Place, World, child, new_runtime, new_vfs};
 
 /// Tells the child processes of this file where to mount.
 const MOUNT_POINT: &str = "OFFSHOOT_TEST_MOUNT_POINT";
@@ -115,17 +115,11 @@ fn a_read_only_mount_changes_nothing() {
     session.unmount(false).unwrap();
 }
 
-/// Runs one of the ignored tests below in a process of its own.
-fn child(test: &str, place: &Place) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--ignored", "--nocapture"]).env(MOUNT_POINT, place.path());
-    command
-}
-
 #[test]
 fn mounting_over_what_a_dead_server_left_brings_it_back() {
     let place = Place::new();
-    let died = child("lifecycle::mount_and_die", &place)
+    let died = child("lifecycle::mount_and_die")
+        .env(MOUNT_POINT, place.path())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
@@ -165,7 +159,7 @@ fn an_ordinary_user_mounts_through_the_helper() {
     }
     let (place, device) = (Place::new(), Place::new());
     std::os::unix::fs::chown(place.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-    let test = child("lifecycle::mount_as_this_user", &place);
+    let test = child("lifecycle::mount_as_this_user");
     let output = Command::new("unshare")
         .args(["--mount", "sh", "-c", AS_NOBODY, "sh"])
         .arg(device.path())

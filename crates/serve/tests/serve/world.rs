@@ -1,6 +1,7 @@
 //! A pool in memory, mounted in a directory of its own that goes with it.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use futures::executor::block_on;
@@ -45,6 +46,13 @@ pub(crate) fn new_vfs() -> Vfs {
     let clock = Arc::new(SystemClock::default());
     let opened = Pool::open(storage, clock, Settings::default(), OpenMode::Create);
     Vfs::new(block_on(opened).unwrap(), VfsSettings::default())
+}
+
+/// Runs one of the ignored tests of this binary in a process of its own.
+pub(crate) fn child(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--nocapture"]);
+    command
 }
 
 pub(crate) fn new_runtime() -> tokio::runtime::Runtime {

@@ -93,7 +93,7 @@ fn a_range_is_copied_up_to_the_end_of_its_source() {
     let target = world.open(world.file("b", "").ino, Access::READ | Access::WRITE);
     let copy = |length| block_on(world.vfs.copy_range(&source, 4, &target, 2, length, false));
     assert_eq!(copy(100).unwrap(), 6);
-    assert_eq!(world.read(&target), "\0\0456789");
+    assert_eq!(world.read(&target), "\x00\x00456789");
     let appending = world.open(target.ino(), Access::WRITE | Access::APPEND);
     let refused = world.vfs.copy_range(&source, 0, &appending, 0, 4, false);
     assert_eq!(code(block_on(refused)), Code::BadHandle);
