@@ -217,7 +217,8 @@ impl Daemon {
         let pool = Clone::clone(vfs.pool());
         let closing = on_big_stack("close", move || futures::executor::block_on(pool.close()))?;
         let closed = closing.join().map_err(|_| Failure::new("closing the pool broke off"))?;
-        let joined: std::thread::Result<()> = background.into_iter().try_for_each(std::thread::JoinHandle::join);
+        let joined: std::thread::Result<()> =
+            background.into_iter().try_for_each(std::thread::JoinHandle::join);
         let _ = std::fs::remove_file(&socket);
         drop((service, vfs));
         runtime.shutdown_timeout(STOP_TIMEOUT);

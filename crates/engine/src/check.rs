@@ -119,8 +119,11 @@ impl Marker<'_> {
                 if let Ok(AnyNode::File(node)) = self.inner.items.node(missing).await
                     && node.weight() != inode.allocated
                 {
-                    let message =
-                        format!("the file says {} allocated bytes and has {}", inode.allocated, node.weight());
+                    let message = format!(
+                        "the file says {} allocated bytes and has {}",
+                        inode.allocated,
+                        node.weight()
+                    );
                     self.find(Some(way), message);
                 }
             }
@@ -168,7 +171,8 @@ impl Marker<'_> {
 
     async fn weight(&mut self, address: Option<Address>, claimed: u64, way: &Way) -> Result<()> {
         let Some(address) = address else { return Ok(()) };
-        if let Ok(AnyNode::File(node)) = self.inner.items.node(Missing { address, kind: ItemKind::File }).await
+        if let Ok(AnyNode::File(node)) =
+            self.inner.items.node(Missing { address, kind: ItemKind::File }).await
             && node.weight() != claimed
         {
             self.find(Some(way), format!("node {address:?} weighs {} and not {claimed}", node.weight()));
@@ -204,7 +208,9 @@ async fn sums(inner: &Inner, root: Address) -> Result<(u64, u32, Totals)> {
     let (mut count, mut subdirectories, mut totals) = (0, 0, Totals::default());
     let mut stack = vec![root];
     while let Some(address) = stack.pop() {
-        let AnyNode::Directory(node) = inner.items.node(Missing { address, kind: ItemKind::Directory }).await? else {
+        let AnyNode::Directory(node) =
+            inner.items.node(Missing { address, kind: ItemKind::Directory }).await?
+        else {
             continue;
         };
         match &node.body {
@@ -260,7 +266,8 @@ async fn compare_counts(inner: &Inner, manifest: &Manifest, marker: &mut Marker<
     for (address, count) in expected {
         let stored = stored_count(&manifest.ledger, address, &nodes).await?;
         if stored != count {
-            marker.find(None, format!("item {address:?} has {count} references and the ledger says {stored}"));
+            marker
+                .find(None, format!("item {address:?} has {count} references and the ledger says {stored}"));
         }
     }
     let mut ledger_nodes = FxHashSet::default();
@@ -278,11 +285,17 @@ async fn compare_counts(inner: &Inner, manifest: &Manifest, marker: &mut Marker<
     }
     let born: FxHashSet<Address> = manifest.born.iter().map(|(address, _)| *address).collect();
     let dead_later: FxHashSet<Address> = manifest.ledger_dead.iter().copied().collect();
-    let table: Vec<_> = inner.items.table().iter().map(|(segment, record)| (*segment, record.clone())).collect();
+    let table: Vec<_> =
+        inner.items.table().iter().map(|(segment, record)| (*segment, record.clone())).collect();
     for (segment, record) in table {
         marker.report.segments += 1;
         marker.report.bytes += record.bytes;
-        if inner.items.born_items().keys().any(|address| address.segment() == segment && !born.contains(address)) {
+        if inner
+            .items
+            .born_items()
+            .keys()
+            .any(|address| address.segment() == segment && !born.contains(address))
+        {
             // Put by the log since the manifest.
             continue;
         }
@@ -308,7 +321,10 @@ async fn compare_counts(inner: &Inner, manifest: &Manifest, marker: &mut Marker<
                 || born.contains(&address)
                 || dead_later.contains(&address);
             if !known {
-                marker.find(None, format!("item {address:?} ({:?}) is kept and nothing refers to it", item.kind));
+                marker.find(
+                    None,
+                    format!("item {address:?} ({:?}) is kept and nothing refers to it", item.kind),
+                );
             }
         }
         if live != (record.live_items, record.live_bytes) {
@@ -508,7 +524,9 @@ impl Damage<'_> {
             let missing = Missing { address, kind: ItemKind::Directory };
             let AnyNode::Directory(node) = self.inner.items.node(missing).await? else { continue };
             match &node.body {
-                Body::Branch(children) => stack.extend(children.iter().filter_map(|child| child.link.address())),
+                Body::Branch(children) => {
+                    stack.extend(children.iter().filter_map(|child| child.link.address()))
+                }
                 Body::Leaf(entries) => {
                     for (key, entry) in entries {
                         if let Entry::Inode(inode) = entry {

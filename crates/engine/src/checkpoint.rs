@@ -120,8 +120,7 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
     }
     drop(frames);
 
-    let mut storer =
-        NodeStorer { writer: &mut this.writer, edges: &mut this.edges, items, interval };
+    let mut storer = NodeStorer { writer: &mut this.writer, edges: &mut this.edges, items, interval };
     storer.state(&snapshot);
     this.writer.put_full().await?;
 
@@ -131,7 +130,10 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
         time: inner.clock.now(),
         root: settled_inode(&snapshot.root),
         orphans: settled_inode(&snapshot.orphans),
-        aliases: snapshot.aliases.as_ref().map(|link| Link::Stored(link.address().expect("it was just stored"))),
+        aliases: snapshot
+            .aliases
+            .as_ref()
+            .map(|link| Link::Stored(link.address().expect("it was just stored"))),
         next_number: snapshot.next_number,
         next_realm: snapshot.next_realm,
         sequence: snapshot.sequence,
@@ -189,8 +191,7 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
     for segment in &empty {
         refcount::drop_segment(&mut ledger, *segment, &nodes).await?;
     }
-    let mut storer =
-        NodeStorer { writer: &mut this.writer, edges: &mut Edges::default(), items, interval };
+    let mut storer = NodeStorer { writer: &mut this.writer, edges: &mut Edges::default(), items, interval };
     let written = storer.ledger(&ledger);
     this.lost_nodes.extend(&written);
     next.ledger = ledger.as_ref().map(|link| Link::Stored(link.address().expect("it was just stored")));
@@ -305,7 +306,11 @@ fn settled_inode(inode: &crate::record::Inode) -> crate::record::Inode {
 }
 
 /// Nodes of the old ledger that the new one does not have.
-async fn replaced_ledger_nodes(inner: &Inner, old: &Root<Ledger>, new: &Root<Ledger>) -> Result<Vec<Address>> {
+async fn replaced_ledger_nodes(
+    inner: &Inner,
+    old: &Root<Ledger>,
+    new: &Root<Ledger>,
+) -> Result<Vec<Address>> {
     let mut kept = rustc_hash::FxHashSet::default();
     if let Some(link) = new {
         store::stored_below(link, &mut kept);
@@ -338,7 +343,8 @@ async fn set_table(
         .filter(|(segment, record)| base.get(segment) != Some(record))
         .map(|(segment, record)| (*segment, Some(record.clone())))
         .collect();
-    changes.extend(base.keys().filter(|segment| !table.contains_key(segment)).map(|segment| (*segment, None)));
+    changes
+        .extend(base.keys().filter(|segment| !table.contains_key(segment)).map(|segment| (*segment, None)));
     if changes.len() > 256.max(table.len() / 4) {
         let whole: Vec<_> = table.iter().map(|(segment, record)| (*segment, Some(record.clone()))).collect();
         let path = manifest::table_path(next.number);

@@ -30,7 +30,9 @@ fn tree_root(content: &Content) -> Root<FileTree> {
 /// Runs a change on the tree of a content that has one. An emptied tree becomes an empty list.
 fn with_root<R>(content: &mut Content, change: impl FnOnce(&mut Root<FileTree>) -> R) -> R {
     let Content::Tree(_) = content else { unreachable!("only called on trees") };
-    let Content::Tree(link) = std::mem::replace(content, Content::Extents(Vec::new())) else { unreachable!() };
+    let Content::Tree(link) = std::mem::replace(content, Content::Extents(Vec::new())) else {
+        unreachable!()
+    };
     let mut root = Some(link);
     let result = change(&mut root);
     if let Some(link) = root {
@@ -127,7 +129,14 @@ fn cut(offset: u64, extent: &Extent, from: u64, to: u64) -> (Option<(u64, Extent
     let head = (offset < from).then(|| (offset, Extent { length: (from - offset) as u32, ..extent.clone() }));
     let tail = (end > to).then(|| {
         let skipped = (to - offset) as u32;
-        (to, Extent { frame: extent.frame.clone(), start: extent.start + skipped, length: extent.length - skipped })
+        (
+            to,
+            Extent {
+                frame: extent.frame.clone(),
+                start: extent.start + skipped,
+                length: extent.length - skipped,
+            },
+        )
     });
     (head, tail)
 }
@@ -168,7 +177,9 @@ fn put(content: &mut Content, offset: u64, extent: Extent, nodes: &dyn Nodes) ->
         Content::Tree(_) => {
             with_root(content, |root| tree::insert(root, offset, extent, nodes))?;
         }
-        Content::None | Content::Inline(_) | Content::Directory(_) => unreachable!("extents go into lists and trees"),
+        Content::None | Content::Inline(_) | Content::Directory(_) => {
+            unreachable!("extents go into lists and trees")
+        }
     }
     Ok(())
 }
@@ -232,7 +243,8 @@ pub(crate) fn write(
             let mut pieces = Vec::new();
             let mut at = offset;
             for chunk in chunks(offset, bytes) {
-                let frame = FrameLink::Memory(Arc::new(Frame::open(chunk.to_vec(), frames.interval, frames.gauge)));
+                let frame =
+                    FrameLink::Memory(Arc::new(Frame::open(chunk.to_vec(), frames.interval, frames.gauge)));
                 pieces.push((at, Extent { frame, start: 0, length: chunk.len() as u32 }));
                 at += chunk.len() as u64;
             }
@@ -276,13 +288,19 @@ pub(crate) fn chunks(offset: u64, bytes: &Bytes) -> Vec<Bytes> {
 }
 
 /// Writes into a frame that is only in memory and belongs to this file alone, or lengthens one; false if there is none.
-fn write_in_place(content: &mut Content, offset: u64, bytes: &Bytes, nodes: &dyn Nodes) -> Result<bool, Missing> {
+fn write_in_place(
+    content: &mut Content,
+    offset: u64,
+    bytes: &Bytes,
+    nodes: &dyn Nodes,
+) -> Result<bool, Missing> {
     let end = offset + bytes.len() as u64;
     let attempt = |start: u64, extent: &mut Extent, free_to: u64| -> bool {
         let extent_end = start + u64::from(extent.length);
         let inside = end <= extent_end;
         let FrameLink::Memory(frame) = &mut extent.frame else { return false };
-        let lengthens = extent_end == offset && extent.start + extent.length == frame.length() && end <= free_to;
+        let lengthens =
+            extent_end == offset && extent.start + extent.length == frame.length() && end <= free_to;
         if !inside && !lengthens {
             return false;
         }
@@ -336,7 +354,12 @@ pub(crate) fn truncate(content: &mut Content, size: u64, nodes: &dyn Nodes) -> R
 }
 
 /// The first offset from `offset` on, below `size`, that holds data.
-pub(crate) fn next_data(content: &Content, offset: u64, size: u64, nodes: &dyn Nodes) -> Result<Option<u64>, Missing> {
+pub(crate) fn next_data(
+    content: &Content,
+    offset: u64,
+    size: u64,
+    nodes: &dyn Nodes,
+) -> Result<Option<u64>, Missing> {
     if let Content::Inline(bytes) = content {
         return Ok((offset < bytes.len() as u64).then_some(offset));
     }
@@ -345,7 +368,12 @@ pub(crate) fn next_data(content: &Content, offset: u64, size: u64, nodes: &dyn N
 }
 
 /// The first offset from `offset` on that lies in a hole; `size` at the latest.
-pub(crate) fn next_hole(content: &Content, offset: u64, size: u64, nodes: &dyn Nodes) -> Result<u64, Missing> {
+pub(crate) fn next_hole(
+    content: &Content,
+    offset: u64,
+    size: u64,
+    nodes: &dyn Nodes,
+) -> Result<u64, Missing> {
     if let Content::Inline(bytes) = content {
         return Ok(offset.max(bytes.len() as u64).min(size));
     }

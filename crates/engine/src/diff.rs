@@ -40,7 +40,8 @@ async fn side(inner: &Inner, ino: Ino) -> Result<Side> {
             let (inode, place) = view.inode(&trail)?;
             let realm = locations.realm_root(ino)?;
             let root = locations.trail(realm)?;
-            let linked = view.inode(&root)?.0.directory().and_then(|d| d.realm.as_ref()).and_then(|r| r.side.clone());
+            let linked =
+                view.inode(&root)?.0.directory().and_then(|d| d.realm.as_ref()).and_then(|r| r.side.clone());
             Ok(Side { inode: (*inode).clone(), place, linked })
         })
         .await
@@ -123,7 +124,8 @@ async fn compare(
             return Ok(false);
         }
     }
-    let is_directory = |side: &Option<Side>| side.as_ref().is_some_and(|side| side.inode.kind == Kind::Directory);
+    let is_directory =
+        |side: &Option<Side>| side.as_ref().is_some_and(|side| side.inode.kind == Kind::Directory);
     if !is_directory(&before) && !is_directory(&after) {
         return Ok(true);
     }
@@ -152,7 +154,8 @@ async fn compare(
                 (left, if right { b.take() } else { None })
             }
         };
-        let name = left.as_ref().or(right.as_ref()).map(|(key, _)| key.name.clone()).expect("one side has it");
+        let name =
+            left.as_ref().or(right.as_ref()).map(|(key, _)| key.name.clone()).expect("one side has it");
         let mut below = path.clone();
         if !below.is_empty() {
             below.push(b'/');
@@ -190,11 +193,14 @@ impl Cursor {
     }
 
     async fn descend(&mut self, inner: &Inner) -> Result<()> {
-        let Some(Next::Page(low, link)) = self.stack.pop() else { unreachable!("only pages are descended into") };
+        let Some(Next::Page(low, link)) = self.stack.pop() else {
+            unreachable!("only pages are descended into")
+        };
         let node: Arc<Node<DirectoryTree>> = inner.node(&link).await?;
         match &node.body {
             Body::Leaf(entries) => {
-                self.stack.extend(entries.iter().rev().map(|(key, entry)| Next::Entry(key.clone(), entry.clone())));
+                self.stack
+                    .extend(entries.iter().rev().map(|(key, entry)| Next::Entry(key.clone(), entry.clone())));
             }
             Body::Branch(children) => {
                 for (index, child) in children.iter().enumerate().rev() {
@@ -251,7 +257,9 @@ fn step(a: Option<&Next>, b: Option<&Next>) -> Step {
                 Step::Descend(false, true)
             }
         }
-        (Some(Next::Entry(key_a, _)), Some(Next::Entry(key_b, _))) => Step::Take(key_a <= key_b, key_b <= key_a),
+        (Some(Next::Entry(key_a, _)), Some(Next::Entry(key_b, _))) => {
+            Step::Take(key_a <= key_b, key_b <= key_a)
+        }
     }
 }
 
@@ -271,7 +279,10 @@ fn same_inode(a: &Inode, b: &Inode) -> bool {
         (Content::Extents(a), Content::Extents(b)) => {
             a.len() == b.len()
                 && a.iter().zip(b).all(|((at_a, a), (at_b, b))| {
-                    at_a == at_b && a.start == b.start && a.length == b.length && same_frame(&a.frame, &b.frame)
+                    at_a == at_b
+                        && a.start == b.start
+                        && a.length == b.length
+                        && same_frame(&a.frame, &b.frame)
                 })
         }
         _ => false,

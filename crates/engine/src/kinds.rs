@@ -129,7 +129,9 @@ pub(crate) fn visit_inode<V: Visitor>(inode: &Inode, visitor: &mut V) {
 pub(crate) fn visit_inode_mut<V: VisitorMut>(inode: &mut Inode, visitor: &mut V) {
     match &mut inode.content {
         Content::None | Content::Inline(_) => {}
-        Content::Extents(extents) => extents.iter_mut().for_each(|(_, extent)| visitor.frame(&mut extent.frame)),
+        Content::Extents(extents) => {
+            extents.iter_mut().for_each(|(_, extent)| visitor.frame(&mut extent.frame))
+        }
         Content::Tree(link) => visitor.tree(link),
         Content::Directory(directory) => {
             directory.entries.iter_mut().for_each(|link| visitor.tree(link));
@@ -274,7 +276,10 @@ impl Tree for AliasTree {
         out.varint(key.foreign.realm);
     }
     fn decode_key(from: &mut Reader<'_>) -> Result<AliasKey> {
-        Ok(AliasKey { outer: from.varint()?, foreign: Foreign { home: from.varint()?, realm: from.varint()? } })
+        Ok(AliasKey {
+            outer: from.varint()?,
+            foreign: Foreign { home: from.varint()?, realm: from.varint()? },
+        })
     }
     fn encode_value(value: &Realm, out: &mut Writer) {
         encoding::encode_realm(*value, out);

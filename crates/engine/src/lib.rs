@@ -8,9 +8,9 @@
 //! Start reading at [`Pool`].
 
 mod address;
+mod check;
 mod checkpoint;
 pub mod clock;
-mod check;
 mod content;
 mod diff;
 pub mod error;
@@ -27,8 +27,8 @@ mod pool;
 mod record;
 mod recovery;
 mod refcount;
-mod segment;
 pub mod report;
+mod segment;
 pub mod settings;
 
 mod tree;
@@ -38,7 +38,7 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use error::{Error, ErrorKind, Result};
 pub use inode::{Attributes, Ino, Kind};
 pub use pool::{
-    AllocateMode, CloneOptions, DirectoryItem, NewInode, OpenMode, Pool, RenameMode, SeekTarget, SetAttributes,
-    SetTime, Storage, XattrMode,
+    AllocateMode, CloneOptions, DirectoryItem, NewInode, OpenMode, Pool, RenameMode, SeekTarget,
+    SetAttributes, SetTime, Storage, XattrMode,
 };
 pub use settings::{Compression, Settings};

@@ -147,7 +147,10 @@ pub(crate) fn check_name(name: &[u8]) -> Result<()> {
     }
     if name.is_empty() || name == b"." || name == b".." || name.iter().any(|b| *b == b'/' || *b == 0) {
         let shown = String::from_utf8_lossy(name);
-        return Err(Error::new(ErrorKind::Invalid, format!("`{shown}` cannot be the name of a directory entry")));
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("`{shown}` cannot be the name of a directory entry"),
+        ));
     }
     Ok(())
 }

@@ -171,7 +171,12 @@ impl Pool {
     ///
     /// # Errors
     /// `NoPool`, `PoolExists`, `NewerFormat`, `Corrupt`, `Fenced`, `NoSpace`, `Store`.
-    pub async fn open(storage: Storage, clock: Arc<dyn Clock>, settings: Settings, mode: OpenMode) -> Result<Pool> {
+    pub async fn open(
+        storage: Storage,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+        mode: OpenMode,
+    ) -> Result<Pool> {
         Ok(Pool { inner: crate::recovery::open(storage, clock, settings, mode).await? })
     }
 
@@ -271,7 +276,13 @@ impl Pool {
     ///
     /// # Errors
     /// `NotDirectory`, `Stale`.
-    pub async fn read_dir(&self, directory: Ino, cookie: u64, limit: usize, remember: bool) -> Result<Vec<DirectoryItem>> {
+    pub async fn read_dir(
+        &self,
+        directory: Ino,
+        cookie: u64,
+        limit: usize,
+        remember: bool,
+    ) -> Result<Vec<DirectoryItem>> {
         self.inner.read_dir(directory, cookie, limit, remember).await
     }
 
@@ -299,7 +310,10 @@ impl Pool {
     /// `Exists`, `IsDirectory`, `CrossRealm`, `ReadOnly`, `TooManyLinks`, `Stale`.
     pub async fn link(&self, ino: Ino, parent: Ino, name: &[u8]) -> Result<Attributes> {
         check_name(name)?;
-        self.inner.execute(Operation::Link { ino, parent, name: Name::from_slice(name) }).await.map(attributes)
+        self.inner
+            .execute(Operation::Link { ino, parent, name: Name::from_slice(name) })
+            .await
+            .map(attributes)
     }
 
     /// Removes a name of anything but a directory.
@@ -317,7 +331,10 @@ impl Pool {
     /// `NotFound`, `NotDirectory`, `NotEmpty`, `ReadOnly`.
     pub async fn rmdir(&self, parent: Ino, name: &[u8]) -> Result<()> {
         check_name(name)?;
-        self.inner.execute(Operation::RemoveDirectory { parent, name: Name::from_slice(name) }).await.map(|_| ())
+        self.inner
+            .execute(Operation::RemoveDirectory { parent, name: Name::from_slice(name) })
+            .await
+            .map(|_| ())
     }
 
     /// Removes anything with all below it in constant time; the space comes back in the background. Works on
@@ -352,7 +369,13 @@ impl Pool {
     ///
     /// # Errors
     /// `Exists`, `NotFound`, `Stale`, `ReadOnly`, `NoSpace`; with `replace` also `Invalid` where the source lies in what would be replaced.
-    pub async fn clone(&self, source: Ino, parent: Ino, name: &[u8], options: CloneOptions) -> Result<Attributes> {
+    pub async fn clone(
+        &self,
+        source: Ino,
+        parent: Ino,
+        name: &[u8],
+        options: CloneOptions,
+    ) -> Result<Attributes> {
         check_name(name)?;
         let outcome = self.inner.clone_to(source, parent, name, options).await?;
         self.inner.metrics.clones.add(1);
@@ -418,7 +441,13 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Pool::write`].
-    pub async fn allocate(&self, ino: Ino, offset: u64, length: u64, mode: AllocateMode) -> Result<Attributes> {
+    pub async fn allocate(
+        &self,
+        ino: Ino,
+        offset: u64,
+        length: u64,
+        mode: AllocateMode,
+    ) -> Result<Attributes> {
         self.inner.execute(Operation::Allocate { ino, offset, length, mode }).await.map(attributes)
     }
 
@@ -471,7 +500,14 @@ impl Pool {
     ///
     /// # Errors
     /// `Exists`, `NoAttribute`, `AttributeTooLarge`, `ReadOnly`.
-    pub async fn set_xattr(&self, ino: Ino, name: &[u8], value: &[u8], how: XattrMode, mode: Option<u32>) -> Result<()> {
+    pub async fn set_xattr(
+        &self,
+        ino: Ino,
+        name: &[u8],
+        value: &[u8],
+        how: XattrMode,
+        mode: Option<u32>,
+    ) -> Result<()> {
         check_xattr_size(name, value)?;
         let (name, value) = (name.to_vec(), value.to_vec());
         self.inner.execute(Operation::SetXattr { ino, name, value, how, mode }).await.map(|_| ())
@@ -530,7 +566,12 @@ impl Pool {
     ///
     /// # Errors
     /// `Stale`, `Store`, `Corrupt`.
-    pub async fn diff(&self, first: Ino, second: Ino, each: &mut (dyn FnMut(Difference) -> bool + Send)) -> Result<()> {
+    pub async fn diff(
+        &self,
+        first: Ino,
+        second: Ino,
+        each: &mut (dyn FnMut(Difference) -> bool + Send),
+    ) -> Result<()> {
         crate::diff::diff(&self.inner, first, second, each).await
     }
 

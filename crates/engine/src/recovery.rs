@@ -79,7 +79,8 @@ pub(crate) async fn open(
     state.orphans = State::new(manifest.time).orphans;
 
     // Take the writer's role.
-    let taken = Manifest { number: manifest.number + 1, epoch: manifest.epoch + 1, time: clock.now(), ..manifest };
+    let taken =
+        Manifest { number: manifest.number + 1, epoch: manifest.epoch + 1, time: clock.now(), ..manifest };
     items.set_epoch(taken.epoch);
     let number = logs.last().copied().unwrap_or(0).max(taken.log.saturating_sub(1)) + 1;
     log_store.create(number)?;
@@ -266,7 +267,11 @@ async fn replay(
             }
             for record in batch.records()? {
                 apply(record, state, &mut locations, items, hasher, gauge).await.map_err(|error| {
-                    Error::with_source(error.kind(), format!("log file {number} cannot be replayed: {error}"), error)
+                    Error::with_source(
+                        error.kind(),
+                        format!("log file {number} cannot be replayed: {error}"),
+                        error,
+                    )
                 })?;
             }
         }

@@ -108,7 +108,10 @@ impl<'a> Counter<'a> {
             let is_new = self.born.contains_key(&address);
             let entry = self.load(address).await?;
             if entry.before == 0 && !is_new {
-                return Err(Error::new(ErrorKind::Corrupt, format!("item {address:?} is dead and referred to")));
+                return Err(Error::new(
+                    ErrorKind::Corrupt,
+                    format!("item {address:?} is dead and referred to"),
+                ));
             }
             entry.now += count;
         }
@@ -119,7 +122,12 @@ impl<'a> Counter<'a> {
     pub(crate) async fn remove(&mut self, address: Address, kind: ItemKind) -> Result<()> {
         let entry = self.load(address).await?;
         match entry.now {
-            0 => return Err(Error::new(ErrorKind::Corrupt, format!("the count of item {address:?} is too low"))),
+            0 => {
+                return Err(Error::new(
+                    ErrorKind::Corrupt,
+                    format!("the count of item {address:?} is too low"),
+                ));
+            }
             1 if kind == ItemKind::Frame => {
                 entry.now = 0;
                 self.bury(address);
@@ -232,7 +240,11 @@ pub(crate) async fn stored_count(ledger: &Root<Ledger>, address: Address, nodes:
 }
 
 /// Puts counts into the ledger; the implicit ones leave it.
-pub(crate) async fn write_counts(ledger: &mut Root<Ledger>, changes: &[(u64, u32)], nodes: &Pinned<'_>) -> Result<()> {
+pub(crate) async fn write_counts(
+    ledger: &mut Root<Ledger>,
+    changes: &[(u64, u32)],
+    nodes: &Pinned<'_>,
+) -> Result<()> {
     for (address, count) in changes {
         loop {
             let done = if *count == 1 {
@@ -250,7 +262,11 @@ pub(crate) async fn write_counts(ledger: &mut Root<Ledger>, changes: &[(u64, u32
 }
 
 /// Drops all counts of a segment that is no more.
-pub(crate) async fn drop_segment(ledger: &mut Root<Ledger>, segment: SegmentId, nodes: &Pinned<'_>) -> Result<()> {
+pub(crate) async fn drop_segment(
+    ledger: &mut Root<Ledger>,
+    segment: SegmentId,
+    nodes: &Pinned<'_>,
+) -> Result<()> {
     let (from, to) = (segment.0 << 24, (segment.0 + 1) << 24);
     loop {
         match tree::remove_range(ledger, &from, &to, nodes) {

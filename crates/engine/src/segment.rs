@@ -49,7 +49,10 @@ impl ObjectName {
 
     pub(crate) fn parse(path: &str) -> Option<Self> {
         let (number, epoch) = path.strip_prefix(PREFIX)?.split_once('-')?;
-        Some(Self { epoch: u64::from_str_radix(epoch, 16).ok()?, number: u64::from_str_radix(number, 16).ok()? })
+        Some(Self {
+            epoch: u64::from_str_radix(epoch, 16).ok()?,
+            number: u64::from_str_radix(number, 16).ok()?,
+        })
     }
 }
 

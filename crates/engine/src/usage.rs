@@ -131,7 +131,9 @@ pub(crate) async fn usage(inner: &Inner, ino: Ino) -> Result<Usage> {
 
 async fn item_bytes(inner: &Inner, address: Address) -> Result<u64> {
     match inner.items.directory(address.segment()).await {
-        Ok((_, directory)) => Ok(directory.find(address.index()).map_or(0, |item| u64::from(item.stored_length))),
+        Ok((_, directory)) => {
+            Ok(directory.find(address.index()).map_or(0, |item| u64::from(item.stored_length)))
+        }
         // A segment that is not in the store yet has no directory there.
         Err(_) if inner.items.is_gathering(address.segment()) => Ok(0),
         Err(error) => Err(error),
@@ -169,7 +171,9 @@ async fn way_is_exclusive(
             let node = inner.node(&link).await?;
             match &node.body {
                 Body::Branch(children) => link = children[tree::child_of(children, key)].link.clone(),
-                Body::Leaf(entries) => break entries.iter().find(|(k, _)| k == key).map(|(_, entry)| entry.clone()),
+                Body::Leaf(entries) => {
+                    break entries.iter().find(|(k, _)| k == key).map(|(_, entry)| entry.clone());
+                }
             }
         };
         match found {

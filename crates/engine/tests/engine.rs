@@ -1,6 +1,7 @@
 //! The engine through its front door.
 
 #![allow(unreachable_pub, reason = "one binary of several modules")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "engine/basics.rs"]
 mod basics;

@@ -136,5 +136,8 @@ impl<'a> Reader<'a> {
 
 /// The error for a value that no version writes.
 pub(crate) fn out_of_range(what: &str) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("a stored {what} has a value that no version of this format writes"))
+    Error::new(
+        ErrorKind::Corrupt,
+        format!("a stored {what} has a value that no version of this format writes"),
+    )
 }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::codec::{Reader, Writer, out_of_range};
 use crate::kinds::{Extent, FrameLink};
 use crate::record::{
-    Content, Directory, Entry, FILE_BYTES_MAX, Foreign, Identity, Inode, Realm, RealmRoot, SideKey, Totals, XattrList, Xattrs,
+    Content, Directory, Entry, FILE_BYTES_MAX, Foreign, Identity, Inode, Realm, RealmRoot, SideKey, Totals,
+    XattrList, Xattrs,
 };
 use crate::report::Origin;
 use crate::tree::{Link, Root, Tree};
@@ -115,7 +116,10 @@ pub(crate) fn decode_realm(from: &mut Reader<'_>) -> Result<Realm> {
 }
 
 fn encode_root<K: Tree>(root: &Root<K>, out: &mut Writer) {
-    out.u64(root.as_ref().map_or(0, |link| link.address().expect("children are stored before their parent").raw()));
+    out.u64(
+        root.as_ref()
+            .map_or(0, |link| link.address().expect("children are stored before their parent").raw()),
+    );
 }
 
 fn decode_root<K: Tree>(from: &mut Reader<'_>) -> Result<Root<K>> {

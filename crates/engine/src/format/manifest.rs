@@ -66,7 +66,10 @@ pub(crate) struct Manifest {
 }
 
 fn encode_link<K: Tree>(root: &Root<K>, out: &mut Writer) {
-    out.u64(root.as_ref().map_or(0, |link| link.address().expect("all nodes are stored before the manifest").raw()));
+    out.u64(
+        root.as_ref()
+            .map_or(0, |link| link.address().expect("all nodes are stored before the manifest").raw()),
+    );
 }
 
 fn decode_link<K: Tree>(from: &mut Reader<'_>) -> Result<Root<K>> {
@@ -138,7 +141,8 @@ fn seal(magic: &[u8; 8], body: impl FnOnce(&mut Writer)) -> Bytes {
 
 /// The body of a sealed object.
 fn unseal<'a>(magic: &[u8; 8], bytes: &'a [u8], name: &str) -> Result<&'a [u8]> {
-    let corrupt = || Error::new(ErrorKind::Corrupt, format!("{name} does not have the bytes that were written"));
+    let corrupt =
+        || Error::new(ErrorKind::Corrupt, format!("{name} does not have the bytes that were written"));
     if bytes.len() < 16 || bytes[..8] != *magic {
         return Err(corrupt());
     }

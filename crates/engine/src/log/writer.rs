@@ -45,7 +45,8 @@ impl Tail {
         }
         let known = self.frames.len();
         record::encode_operation(time, operation, &mut self.out, &mut self.frames);
-        self.frame_bytes += self.frames[known..].iter().map(|(_, frame)| u64::from(frame.length())).sum::<u64>();
+        self.frame_bytes +=
+            self.frames[known..].iter().map(|(_, frame)| u64::from(frame.length())).sum::<u64>();
         self.operations += 1;
     }
 
@@ -87,14 +88,24 @@ pub(crate) struct LogWriter {
 }
 
 impl LogWriter {
-    pub(crate) fn new(store: Arc<dyn LogStore>, items: Arc<Items>, metrics: Arc<Metrics>, number: u64) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn LogStore>,
+        items: Arc<Items>,
+        metrics: Arc<Metrics>,
+        number: u64,
+    ) -> Self {
         let frames = SegmentWriter::new(items.clone());
-        Self { store, metrics, frames, items, prepared: number, number, offset: 0, pending: VecDeque::new(), unsynced: None }
-    }
-
-    /// Bytes in the file so far.
-    pub(crate) fn offset(&self) -> u64 {
-        self.offset
+        Self {
+            store,
+            metrics,
+            frames,
+            items,
+            prepared: number,
+            number,
+            offset: 0,
+            pending: VecDeque::new(),
+            unsynced: None,
+        }
     }
 
     /// Takes what the tail has for log file `file`, to be made durable by [`LogWriter::flush`].

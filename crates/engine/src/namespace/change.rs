@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::descend::{View, change_at, visible_ino};
-use super::{Interrupt, Locations, NameHasher, ORPHANS, Operation, Place, State, Trail, Where, attributes, check_name};
+use super::{
+    Interrupt, Locations, NameHasher, ORPHANS, Operation, Place, State, Trail, Where, attributes, check_name,
+};
 use crate::frame::DirtyGauge;
 use crate::kinds::EntryKey;
 use crate::record::{Content, Directory, Entry, Inode, Realm, Totals, Xattrs};
@@ -56,12 +58,18 @@ impl Change<'_> {
             }
             Operation::Clone { .. } => self.clone_inode(operation)?,
             Operation::SetAttributes { ino, set } => self.set_attributes(*ino, set)?,
-            Operation::Write { ino, offset, data, clear_set_id } => self.write(*ino, *offset, data, *clear_set_id)?,
-            Operation::Allocate { ino, offset, length, mode } => self.allocate(*ino, *offset, *length, *mode)?,
+            Operation::Write { ino, offset, data, clear_set_id } => {
+                self.write(*ino, *offset, data, *clear_set_id)?
+            }
+            Operation::Allocate { ino, offset, length, mode } => {
+                self.allocate(*ino, *offset, *length, *mode)?
+            }
             Operation::CloneRange { source, source_offset, destination, destination_offset, length } => {
                 self.clone_range(*source, *source_offset, *destination, *destination_offset, *length)?
             }
-            Operation::SetXattr { ino, name, value, how, mode } => self.set_xattr(*ino, name, value, *how, *mode)?,
+            Operation::SetXattr { ino, name, value, how, mode } => {
+                self.set_xattr(*ino, name, value, *how, *mode)?
+            }
             Operation::RemoveXattr { ino, name } => self.remove_xattr(*ino, name)?,
             Operation::Alias(key) => self.alias(*key)?,
             Operation::DropOrphan { ino } => self.drop_orphan(*ino)?,
@@ -102,7 +110,12 @@ impl Change<'_> {
     }
 
     /// Puts an entry under a free name.
-    pub(super) fn insert_entry(&mut self, trail: &Trail, key: &EntryKey, entry: Entry) -> Result<(), Interrupt> {
+    pub(super) fn insert_entry(
+        &mut self,
+        trail: &Trail,
+        key: &EntryKey,
+        entry: Entry,
+    ) -> Result<(), Interrupt> {
         let (nodes, time) = (self.nodes, self.time);
         let mut entry = Some(entry);
         self.change_at(trail, &mut |inode, place| {
@@ -177,7 +190,9 @@ impl Change<'_> {
     pub(super) fn new_number(&mut self) -> Result<u64, Interrupt> {
         let number = self.state.next_number;
         if number >= 1 << 40 {
-            return Err(Error::new(ErrorKind::NoSpace, "all 2^40 inode numbers of this pool have been used").into());
+            return Err(
+                Error::new(ErrorKind::NoSpace, "all 2^40 inode numbers of this pool have been used").into()
+            );
         }
         Ok(number)
     }
@@ -185,7 +200,9 @@ impl Change<'_> {
     pub(super) fn new_realm(&self) -> Result<Realm, Interrupt> {
         let realm = self.state.next_realm;
         if realm.id >= 1 << 24 {
-            return Err(Error::new(ErrorKind::NoSpace, "all 2^24 clone numbers of this pool have been used").into());
+            return Err(
+                Error::new(ErrorKind::NoSpace, "all 2^24 clone numbers of this pool have been used").into()
+            );
         }
         Ok(realm)
     }

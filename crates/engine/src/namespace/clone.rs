@@ -12,7 +12,8 @@ use crate::{Error, ErrorKind};
 impl Change<'_> {
     /// Executes an [`Operation::Clone`].
     pub(super) fn clone_inode(&mut self, operation: &Operation) -> Result<Outcome, Interrupt> {
-        let Operation::Clone { source, parent, name, read_only, replace, source_path, links } = operation else {
+        let Operation::Clone { source, parent, name, read_only, replace, source_path, links } = operation
+        else {
             unreachable!("called with clones only")
         };
         let (source, parent, read_only, replace) = (*source, *parent, *read_only, *replace);
@@ -45,7 +46,12 @@ impl Change<'_> {
                 inode.directory().and_then(|d| d.realm.as_ref()).and_then(|realm| realm.side.clone())
             } else {
                 let root = self.realm_root_trail(&from)?;
-                self.view().inode(&root)?.0.directory().and_then(|d| d.realm.clone()).and_then(|realm| realm.side)
+                self.view()
+                    .inode(&root)?
+                    .0
+                    .directory()
+                    .and_then(|d| d.realm.clone())
+                    .and_then(|realm| realm.side)
             };
             let Content::Directory(directory) = &mut inode.content else { unreachable!("it is a directory") };
             directory.realm = Some(Box::new(RealmRoot { side, read_only }));

@@ -27,7 +27,12 @@ impl Place {
     }
 
     /// The place of an entry of the directory at this place.
-    pub(crate) fn below(self, inode: &Inode, aliases: &Root<AliasTree>, nodes: &dyn Nodes) -> Result<Place, Interrupt> {
+    pub(crate) fn below(
+        self,
+        inode: &Inode,
+        aliases: &Root<AliasTree>,
+        nodes: &dyn Nodes,
+    ) -> Result<Place, Interrupt> {
         let realm = match &inode.identity {
             None => self.realm,
             Some(identity) => resolve(identity, self.realm, aliases, nodes)?,

@@ -190,7 +190,14 @@ impl Change<'_> {
                     extent.length = (last - first) as u32;
                     (first - source_offset + destination_offset, extent)
                 });
-                content::replace(&mut inode.content, destination_offset, end, moved.collect(), &frames, nodes)?;
+                content::replace(
+                    &mut inode.content,
+                    destination_offset,
+                    end,
+                    moved.collect(),
+                    &frames,
+                    nodes,
+                )?;
             }
             inode.allocated = content::allocated(&inode.content, nodes)?;
             inode.size = inode.size.max(end);

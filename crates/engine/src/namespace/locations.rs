@@ -252,7 +252,7 @@ impl Locations {
     }
 
     /// Known inodes whose way still has to be written to log file `log`, outermost first.
-    pub(crate) fn to_log(&mut self, ino: Ino, log: u64) -> SmallVec<[(Ino, Ino, Where, bool); 4]> {
+    pub(crate) fn take_unlogged(&mut self, ino: Ino, log: u64) -> SmallVec<[(Ino, Ino, Where, bool); 4]> {
         let mut found = SmallVec::new();
         let mut at = ino;
         while at != Ino::ROOT && at != ORPHANS {

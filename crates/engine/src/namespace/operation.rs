@@ -47,14 +47,41 @@ pub(crate) struct AttributeChange {
 /// One operation.
 #[derive(Clone)]
 pub(crate) enum Operation {
-    Create { parent: Ino, name: Name, new: NewInode },
-    CreateUnnamed { parent: Ino, new: NewInode },
-    Link { ino: Ino, parent: Ino, name: Name },
-    Unlink { parent: Ino, name: Name },
-    RemoveDirectory { parent: Ino, name: Name },
+    Create {
+        parent: Ino,
+        name: Name,
+        new: NewInode,
+    },
+    CreateUnnamed {
+        parent: Ino,
+        new: NewInode,
+    },
+    Link {
+        ino: Ino,
+        parent: Ino,
+        name: Name,
+    },
+    Unlink {
+        parent: Ino,
+        name: Name,
+    },
+    RemoveDirectory {
+        parent: Ino,
+        name: Name,
+    },
     /// `links`: names below it of files that have several, counted by file.
-    RemoveTree { parent: Ino, name: Name, links: Vec<(SideKey, u32)> },
-    Rename { parent: Ino, name: Name, new_parent: Ino, new_name: Name, mode: RenameMode },
+    RemoveTree {
+        parent: Ino,
+        name: Name,
+        links: Vec<(SideKey, u32)>,
+    },
+    Rename {
+        parent: Ino,
+        name: Name,
+        new_parent: Ino,
+        new_name: Name,
+        mode: RenameMode,
+    },
     /// `links`: as of [`Operation::RemoveTree`], below what is replaced.
     Clone {
         source: Ino,
@@ -65,17 +92,47 @@ pub(crate) enum Operation {
         source_path: Vec<u8>,
         links: Vec<(SideKey, u32)>,
     },
-    SetAttributes { ino: Ino, set: AttributeChange },
+    SetAttributes {
+        ino: Ino,
+        set: AttributeChange,
+    },
     /// At the end of the file if `offset` is `None`.
-    Write { ino: Ino, offset: Option<u64>, data: WriteData, clear_set_id: bool },
-    Allocate { ino: Ino, offset: u64, length: u64, mode: AllocateMode },
-    CloneRange { source: Ino, source_offset: u64, destination: Ino, destination_offset: u64, length: u64 },
-    SetXattr { ino: Ino, name: Vec<u8>, value: Vec<u8>, how: XattrMode, mode: Option<u32> },
-    RemoveXattr { ino: Ino, name: Vec<u8> },
+    Write {
+        ino: Ino,
+        offset: Option<u64>,
+        data: WriteData,
+        clear_set_id: bool,
+    },
+    Allocate {
+        ino: Ino,
+        offset: u64,
+        length: u64,
+        mode: AllocateMode,
+    },
+    CloneRange {
+        source: Ino,
+        source_offset: u64,
+        destination: Ino,
+        destination_offset: u64,
+        length: u64,
+    },
+    SetXattr {
+        ino: Ino,
+        name: Vec<u8>,
+        value: Vec<u8>,
+        how: XattrMode,
+        mode: Option<u32>,
+    },
+    RemoveXattr {
+        ino: Ino,
+        name: Vec<u8>,
+    },
     /// Gives a realm its alias within another.
     Alias(AliasKey),
     /// Frees a removed inode that is no longer held open.
-    DropOrphan { ino: Ino },
+    DropOrphan {
+        ino: Ino,
+    },
 }
 
 impl Operation {

@@ -47,7 +47,12 @@ impl Change<'_> {
     }
 
     /// Removes a name and what it leads to, unless that has further names or is held open.
-    pub(super) fn remove_name(&mut self, trail: &Trail, key: &EntryKey, looked: Looked) -> Result<(), Interrupt> {
+    pub(super) fn remove_name(
+        &mut self,
+        trail: &Trail,
+        key: &EntryKey,
+        looked: Looked,
+    ) -> Result<(), Interrupt> {
         self.pull_entry(trail, key)?;
         match looked.linked.clone() {
             None => self.remove_whole(trail, key, looked),
@@ -61,7 +66,8 @@ impl Change<'_> {
         let is_directory = inode.kind == Kind::Directory;
         let held = if is_directory {
             // Plain removal of an empty directory needs no content to live on; its attributes are kept.
-            inode.directory().is_some_and(|d| d.count > 0) && (self.replay || self.locations.any_held_within(ino))
+            inode.directory().is_some_and(|d| d.count > 0)
+                && (self.replay || self.locations.any_held_within(ino))
         } else {
             self.is_held(ino)
         };
@@ -75,7 +81,8 @@ impl Change<'_> {
         if is_directory && !inode.is_realm_root() {
             // Below the orphans it has to bring its realm's side tree along.
             let root = self.realm_root_trail(trail)?;
-            let side = self.view().inode(&root)?.0.directory().and_then(|d| d.realm.clone()).and_then(|r| r.side);
+            let side =
+                self.view().inode(&root)?.0.directory().and_then(|d| d.realm.clone()).and_then(|r| r.side);
             let directory = inode.directory_mut().expect("it is a directory");
             directory.realm = Some(Box::new(RealmRoot { side, read_only: false }));
         }
@@ -123,7 +130,12 @@ impl Change<'_> {
     }
 
     /// Counts names of a file down, of which it has several or had; what has none any more goes.
-    pub(super) fn drop_links(&mut self, root: &Trail, side_key: SideKey, count: u32) -> Result<(), Interrupt> {
+    pub(super) fn drop_links(
+        &mut self,
+        root: &Trail,
+        side_key: SideKey,
+        count: u32,
+    ) -> Result<(), Interrupt> {
         let (nodes, time) = (self.nodes, self.time);
         let (mut inode, place) = {
             let (holder, at) = self.view().inode(root)?;

@@ -70,7 +70,9 @@ impl Change<'_> {
             RenameMode::NoReplace => return Err(ErrorKind::Exists.into()),
             RenameMode::Exchange => {
                 if target.inode.kind == Kind::Directory && self.locations.is_within(parent, target_ino) {
-                    return Err(Error::new(ErrorKind::Invalid, "a directory cannot be moved into itself").into());
+                    return Err(
+                        Error::new(ErrorKind::Invalid, "a directory cannot be moved into itself").into()
+                    );
                 }
                 return Ok(());
             }
@@ -85,8 +87,12 @@ impl Change<'_> {
     }
 
     /// The identity that an inode needs at its new place; `None` in the outer option leaves it as it is.
-    #[expect(clippy::option_option, reason = "unchanged, none and some differ")]
-    fn identity_after(&self, moved: &Looked, from: Place, to: Place) -> Result<Option<Option<Identity>>, Interrupt> {
+    fn identity_after(
+        &self,
+        moved: &Looked,
+        from: Place,
+        to: Place,
+    ) -> Result<Option<Option<Identity>>, Interrupt> {
         if from.realm == to.realm {
             return Ok(None);
         }
@@ -115,7 +121,7 @@ impl Change<'_> {
         (parent, key): (Ino, &EntryKey),
         mut entry: Entry,
         moved: &Looked,
-        #[expect(clippy::option_option, reason = "unchanged, none and some differ")] identity: Option<Option<Identity>>,
+        identity: Option<Option<Identity>>,
     ) -> Result<(), Interrupt> {
         let ino = visible_ino(&moved.inode, moved.place);
         let linked = matches!(entry, Entry::Linked(_));

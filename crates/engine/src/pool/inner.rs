@@ -14,11 +14,13 @@ use crate::checkpoint::{Checkpointer, checkpoint};
 use crate::content;
 use crate::format::manifest::{self, Manifest};
 use crate::frame::{DirtyGauge, Frame};
+use crate::kinds::DirectoryTree;
 use crate::log::LogStore;
 use crate::log::writer::{LogWriter, Tail};
 use crate::metrics::Metrics;
-use crate::namespace::{Change, Interrupt, Locations, NameHasher, ORPHANS, Operation, Outcome, State, View, WriteData};
-use crate::kinds::DirectoryTree;
+use crate::namespace::{
+    Change, Interrupt, Locations, NameHasher, ORPHANS, Operation, Outcome, State, View, WriteData,
+};
 use crate::record::{AliasKey, Entry, Name, SideKey};
 use crate::report::{GcReport, Status};
 use crate::segment::{Items, Pinned, SegmentRecord};
@@ -175,7 +177,9 @@ impl Inner {
             return WriteData::Bytes(data);
         }
         let frames = content::chunks(offset, &data);
-        WriteData::Frames(frames.into_iter().map(|chunk| Arc::new(Frame::whole(chunk, 0, &self.gauge))).collect())
+        WriteData::Frames(
+            frames.into_iter().map(|chunk| Arc::new(Frame::whole(chunk, 0, &self.gauge))).collect(),
+        )
     }
 
     /// Executes an operation and gives it to the log.
@@ -232,7 +236,7 @@ impl Inner {
             }
         }
         for ino in operation.inodes().into_iter().flatten() {
-            for (ino, parent, place, realm_root) in locations.to_log(ino, core.log_number) {
+            for (ino, parent, place, realm_root) in locations.take_unlogged(ino, core.log_number) {
                 core.tail.locate(ino, parent, &place, realm_root);
             }
         }
@@ -328,7 +332,8 @@ impl Inner {
             }
         };
         let by_store = space.map(|space| space.free);
-        let by_setting = self.settings.capacity_bytes.map(|capacity| capacity.saturating_sub(self.stored_bytes()));
+        let by_setting =
+            self.settings.capacity_bytes.map(|capacity| capacity.saturating_sub(self.stored_bytes()));
         Ok(match (by_store, by_setting) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -376,7 +381,8 @@ impl Inner {
                     None => (Vec::new(), None),
                 };
                 let (name, source_path) = (Name::from_slice(name), source_path.clone());
-                let operation = Operation::Clone { source, parent, name, read_only, replace, source_path, links };
+                let operation =
+                    Operation::Clone { source, parent, name, read_only, replace, source_path, links };
                 self.execute_if(operation, guard.as_ref()).await
             }
             .await;
@@ -581,7 +587,8 @@ impl Inner {
         self.background_runs.store(true, Ordering::Release);
         let mut failures = 0u32;
         while !self.closing.load(Ordering::Acquire) && self.core.read().stopped.is_none() {
-            let pause = self.settings.checkpoint_interval.min(Duration::from_millis(200)) * (1 << failures.min(5));
+            let pause =
+                self.settings.checkpoint_interval.min(Duration::from_millis(200)) * (1 << failures.min(5));
             let work = std::pin::pin!(self.checkpoint_work.notified());
             futures::future::select(work, self.clock.sleep(pause)).await;
             if self.checkpoint_is_due(self.clock.monotonic()) {
@@ -613,7 +620,8 @@ impl Inner {
         self.dirty_bytes() > self.dirty_bytes_max() / 2
             || self.log_bytes.load(Ordering::Relaxed) > log_bytes_max
             || (changed && now.saturating_sub(last) >= self.settings.checkpoint_interval)
-            || (self.garbage.load(Ordering::Relaxed) > 0 && now.saturating_sub(last) >= Duration::from_millis(200))
+            || (self.garbage.load(Ordering::Relaxed) > 0
+                && now.saturating_sub(last) >= Duration::from_millis(200))
     }
 
     pub(crate) async fn close(&self) -> Result<()> {
@@ -666,7 +674,11 @@ impl Inner {
         let tail = core.tail.record_bytes() + core.tail.frame_bytes();
         let known = self.locations.lock().len() as u64;
         let gathering = self.items.gathering_bytes();
-        let memory = self.items.cached_bytes() + self.dirty_bytes() + core.tail.record_bytes() + gathering + known * 100;
+        let memory = self.items.cached_bytes()
+            + self.dirty_bytes()
+            + core.tail.record_bytes()
+            + gathering
+            + known * 100;
         let used = stored_bytes + self.gauge.get();
         let free = free.map_or(u64::MAX >> 13, |free| free.saturating_sub(self.settings.reserve_bytes));
         Status {

@@ -48,7 +48,9 @@ impl Inner {
             match interrupt {
                 Interrupt::Missing(missing) => nodes.fetch(missing).await?,
                 Interrupt::Alias(key) => self.alias(key).await?,
-                Interrupt::Error(_) | Interrupt::Changed => unreachable!("reads fail only, and that was returned"),
+                Interrupt::Error(_) | Interrupt::Changed => {
+                    unreachable!("reads fail only, and that was returned")
+                }
             }
         }
     }
@@ -198,7 +200,12 @@ impl Inner {
                 for (key, attributes, how) in &found {
                     match how {
                         Way::Inode(realm_root) => {
-                            locations.remember(attributes.ino, directory, Where::Name(key.clone()), *realm_root);
+                            locations.remember(
+                                attributes.ino,
+                                directory,
+                                Where::Name(key.clone()),
+                                *realm_root,
+                            );
                         }
                         Way::Linked(root, side) => {
                             locations.remember(attributes.ino, *root, Where::Side(*side), false);
@@ -232,9 +239,8 @@ impl Inner {
         let mut left = length as u64;
         into.reserve(length.min(4 << 20));
         while left > 0 {
-            let (piece, pin) = self
-                .with_inode(ino, |inode, _, view| Ok((look(inode, at, left, view)?, view.pin())))
-                .await?;
+            let (piece, pin) =
+                self.with_inode(ino, |inode, _, view| Ok((look(inode, at, left, view)?, view.pin()))).await?;
             let done = match piece {
                 Piece::End => break,
                 Piece::Bytes(bytes) => {
@@ -264,7 +270,13 @@ impl Inner {
         Ok(())
     }
 
-    async fn copy_frame(&self, link: &FrameLink, from: usize, length: usize, into: &mut Vec<u8>) -> Result<()> {
+    async fn copy_frame(
+        &self,
+        link: &FrameLink,
+        from: usize,
+        length: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<()> {
         let address = match link {
             FrameLink::Memory(frame) => {
                 let copied = frame.with(|bytes| into.extend_from_slice(&bytes[from..from + length]));
@@ -377,7 +389,9 @@ fn look(inode: &Inode, at: u64, left: u64, view: View<'_>) -> Result<Piece, Inte
     }
     let extents = content::extents(&inode.content, at, end, EXTENTS_AT_ONCE, view.nodes)?;
     let end = match extents.last() {
-        Some((start, extent)) if extents.len() == EXTENTS_AT_ONCE => end.min(start + u64::from(extent.length)),
+        Some((start, extent)) if extents.len() == EXTENTS_AT_ONCE => {
+            end.min(start + u64::from(extent.length))
+        }
         _ => end,
     };
     Ok(Piece::Extents(extents, end))

@@ -1,6 +1,5 @@
 //! Nodes and frames in memory.
 
-
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quick_cache::Weighter;

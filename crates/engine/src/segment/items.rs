@@ -186,7 +186,11 @@ impl Items {
         }
         let bytes = self.read(missing.address, missing.kind).await?;
         let node = AnyNode::decode(missing.kind, &bytes, missing.address).map_err(|error| {
-            Error::with_source(ErrorKind::Corrupt, format!("node {:?} cannot be decoded", missing.address), error)
+            Error::with_source(
+                ErrorKind::Corrupt,
+                format!("node {:?} cannot be decoded", missing.address),
+                error,
+            )
         })?;
         self.nodes.insert(missing.address, node.clone());
         Ok(node)
@@ -215,7 +219,13 @@ impl Items {
             return item.open(segment, stored);
         }
         let mut records: Vec<SegmentRecord> = self.table.read().get(&segment).cloned().into_iter().collect();
-        let moved = self.retired.lock().iter().filter(|(id, _)| *id == segment).map(|(_, r)| r.clone()).collect::<Vec<_>>();
+        let moved = self
+            .retired
+            .lock()
+            .iter()
+            .filter(|(id, _)| *id == segment)
+            .map(|(_, r)| r.clone())
+            .collect::<Vec<_>>();
         records.extend(moved);
         if records.is_empty() {
             // It may have been put since the first look.
@@ -223,7 +233,9 @@ impl Items {
         }
         for record in records {
             let directory = self.directory_at(segment, &record).await?;
-            let Some(item) = directory.find(address.index()).filter(|item| item.kind == kind) else { continue };
+            let Some(item) = directory.find(address.index()).filter(|item| item.kind == kind) else {
+                continue;
+            };
             let path = record.object.path();
             let stored = self
                 .objects
@@ -236,7 +248,10 @@ impl Items {
                 .open(segment, stored)
                 .map_err(|error| Error::with_source(error.kind(), format!("{path}: {error}"), error));
         }
-        Err(Error::new(ErrorKind::Corrupt, format!("there is no item {} in segment {:x}", address.index(), segment.0)))
+        Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("there is no item {} in segment {:x}", address.index(), segment.0),
+        ))
     }
 
     /// Keeps the record of a segment that was moved or dropped, until [`Items::forget_retired`].
@@ -271,7 +286,11 @@ impl Items {
     }
 
     /// The directory of a segment as it lies at a place.
-    pub(crate) async fn directory_at(&self, segment: SegmentId, record: &SegmentRecord) -> Result<Arc<Directory>> {
+    pub(crate) async fn directory_at(
+        &self,
+        segment: SegmentId,
+        record: &SegmentRecord,
+    ) -> Result<Arc<Directory>> {
         if let Some(directory) = self.directories.get(&(segment, record.object)) {
             return Ok(directory);
         }
@@ -290,10 +309,16 @@ impl Items {
     }
 
     /// The segments of an object and where their directories are, from the object itself.
-    pub(crate) async fn footer(&self, object: ObjectName, size: u64) -> Result<Vec<super::layout::FooterEntry>> {
+    pub(crate) async fn footer(
+        &self,
+        object: ObjectName,
+        size: u64,
+    ) -> Result<Vec<super::layout::FooterEntry>> {
         let path = object.path();
         let tail_bytes = FOOTER_TAIL_BYTES as u64;
-        let start = size.checked_sub(tail_bytes).ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{path} is cut off")))?;
+        let start = size
+            .checked_sub(tail_bytes)
+            .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{path} is cut off")))?;
         let tail = self.objects.get(&path, start, tail_bytes).await?;
         let (length, checksum) = parse_footer_tail(&tail)?;
         let start = start

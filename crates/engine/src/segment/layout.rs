@@ -42,10 +42,14 @@ impl Item {
 
     /// Checks stored bytes and decompresses them.
     pub(crate) fn open(&self, segment: SegmentId, stored: Bytes) -> Result<Bytes> {
-        if stored.len() != self.stored_length as usize || self.checksum_of(segment, &stored) != self.checksum {
+        if stored.len() != self.stored_length as usize || self.checksum_of(segment, &stored) != self.checksum
+        {
             return Err(Error::new(
                 ErrorKind::Corrupt,
-                format!("item {} of segment {:x} does not have the bytes that were written", self.index, segment.0),
+                format!(
+                    "item {} of segment {:x} does not have the bytes that were written",
+                    self.index, segment.0
+                ),
             ));
         }
         super::codec::decode(self.codec, stored, self.raw_length as usize)
@@ -89,7 +93,10 @@ impl Directory {
 
     pub(crate) fn decode(bytes: &[u8], segment: SegmentId) -> Result<Self> {
         let corrupt = || {
-            Error::new(ErrorKind::Corrupt, format!("the directory of segment {:x} is not what was written", segment.0))
+            Error::new(
+                ErrorKind::Corrupt,
+                format!("the directory of segment {:x} is not what was written", segment.0),
+            )
         };
         let body = bytes.len().checked_sub(4).ok_or_else(corrupt)?;
         if crc32c::crc32c(&bytes[..body]).to_le_bytes() != bytes[body..] {
@@ -220,7 +227,8 @@ pub(crate) fn parse_object_footer(list: &[u8], checksum: u32) -> Result<Vec<Foot
     }
     let mut from = Reader::new(list);
     let count = from.count(20)?;
-    let entries = (0..count).map(|_| Ok((SegmentId(from.u64()?), from.u64()?, from.u32()?))).collect::<Result<_>>()?;
+    let entries =
+        (0..count).map(|_| Ok((SegmentId(from.u64()?), from.u64()?, from.u32()?))).collect::<Result<_>>()?;
     from.end()?;
     Ok(entries)
 }

@@ -74,7 +74,9 @@ impl SegmentWriter {
             gathering
         });
         let mut content = current.content.lock();
-        let Content::Growing(builder, directory) = &mut *content else { unreachable!("the current segment grows") };
+        let Content::Growing(builder, directory) = &mut *content else {
+            unreachable!("the current segment grows")
+        };
         let index = directory.items.len() as u32;
         let item = builder.push(current.id, index, kind, raw.len() as u32, codec, &stored);
         directory.items.push(item);
@@ -132,7 +134,9 @@ impl SegmentWriter {
             let place = builder.end_segment(gathering.id, &directory);
             *content = Content::Finished(builder.finish(), directory, place);
         }
-        let Content::Finished(bytes, directory, place) = &*content else { unreachable!("it was just finished") };
+        let Content::Finished(bytes, directory, place) = &*content else {
+            unreachable!("it was just finished")
+        };
         let record = SegmentRecord {
             object: ObjectName { epoch: self.items.epoch(), number: gathering.id.0 },
             directory_offset: place.0,

@@ -62,7 +62,11 @@ pub(crate) fn pull<K: Tree>(root: &mut Root<K>, key: &K::Key, nodes: &dyn Nodes)
 }
 
 /// Removes an entry and gives its value back.
-pub(crate) fn remove<K: Tree>(root: &mut Root<K>, key: &K::Key, nodes: &dyn Nodes) -> Result<Option<K::Value>, Missing> {
+pub(crate) fn remove<K: Tree>(
+    root: &mut Root<K>,
+    key: &K::Key,
+    nodes: &dyn Nodes,
+) -> Result<Option<K::Value>, Missing> {
     fn go<K: Tree>(node: &mut Node<K>, key: &K::Key, nodes: &dyn Nodes) -> Result<Option<K::Value>, Missing> {
         match &mut node.body {
             Body::Leaf(entries) => match entries.binary_search_by(|(k, _)| k.cmp(key)) {
@@ -107,7 +111,8 @@ pub(crate) fn remove_range<K: Tree>(
         match &mut node.body {
             Body::Leaf(entries) => {
                 let start = from.map_or(0, |from| entries.partition_point(|(key, _)| key < from));
-                let end = to.map_or(entries.len(), |to| entries.partition_point(|(key, _)| key < to)).max(start);
+                let end =
+                    to.map_or(entries.len(), |to| entries.partition_point(|(key, _)| key < to)).max(start);
                 entries.drain(start..end);
             }
             Body::Branch(children) => {
@@ -241,7 +246,8 @@ fn split<K: Tree>(node: &mut Node<K>, nodes: &dyn Nodes) -> Split<K> {
             if children.len() < 4 {
                 return None;
             }
-            let at = half(children.iter().map(|c| Node::<K>::branch_bytes(&c.key)), node.bytes, children.len());
+            let at =
+                half(children.iter().map(|c| Node::<K>::branch_bytes(&c.key)), node.bytes, children.len());
             let upper = children.split_off(at);
             (upper[0].key.clone(), Body::Branch(upper))
         }

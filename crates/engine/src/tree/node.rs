@@ -208,8 +208,12 @@ impl<K: Tree> Node<K> {
 
     pub(crate) fn visit_mut<V: VisitorMut>(&mut self, visitor: &mut V) {
         match &mut self.body {
-            Body::Leaf(entries) => entries.iter_mut().for_each(|(_, value)| K::visit_value_mut(value, visitor)),
-            Body::Branch(children) => children.iter_mut().for_each(|child| K::visit_link_mut(&mut child.link, visitor)),
+            Body::Leaf(entries) => {
+                entries.iter_mut().for_each(|(_, value)| K::visit_value_mut(value, visitor))
+            }
+            Body::Branch(children) => {
+                children.iter_mut().for_each(|child| K::visit_link_mut(&mut child.link, visitor))
+            }
         }
     }
 

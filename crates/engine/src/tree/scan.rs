@@ -78,7 +78,11 @@ pub(crate) fn last_before<K: Tree>(
     key: &K::Key,
     nodes: &dyn Nodes,
 ) -> Result<Option<(K::Key, K::Value)>, Missing> {
-    fn go<K: Tree>(link: &Link<K>, key: &K::Key, nodes: &dyn Nodes) -> Result<Option<(K::Key, K::Value)>, Missing> {
+    fn go<K: Tree>(
+        link: &Link<K>,
+        key: &K::Key,
+        nodes: &dyn Nodes,
+    ) -> Result<Option<(K::Key, K::Value)>, Missing> {
         let node = link.node(nodes)?;
         match &node.body {
             Body::Leaf(entries) => {

@@ -78,7 +78,12 @@ impl Shelf {
         let mut nodes = self.nodes.lock();
         let address = Address::new(SegmentId(1), nodes.len() as u32);
         let bytes = copy.encode();
-        assert!(bytes.len() <= copy.bytes, "{} bytes where at most {} were expected", bytes.len(), copy.bytes);
+        assert!(
+            bytes.len() <= copy.bytes,
+            "{} bytes where at most {} were expected",
+            bytes.len(),
+            copy.bytes
+        );
         let node = AnyNode::decode(DirectoryTree::KIND, &bytes, address).unwrap();
         nodes.insert(address, (node, false));
         *link = Link::Stored(address);
@@ -104,7 +109,12 @@ impl Shelf {
     }
 
     /// Returns the depth and the weight.
-    fn check_node(&self, link: &Link<DirectoryTree>, low: Option<&EntryKey>, high: Option<&EntryKey>) -> (u32, u64) {
+    fn check_node(
+        &self,
+        link: &Link<DirectoryTree>,
+        low: Option<&EntryKey>,
+        high: Option<&EntryKey>,
+    ) -> (u32, u64) {
         let node = link.node(&Everything(self)).unwrap();
         let mut measured = node.fork();
         measured.measure();
@@ -114,7 +124,10 @@ impl Shelf {
             Body::Leaf(entries) => {
                 assert!(!entries.is_empty(), "no leaf is empty");
                 for (key, _) in entries {
-                    assert!(low.is_none_or(|low| low <= key) && high.is_none_or(|high| key < high), "{key:?} out of place");
+                    assert!(
+                        low.is_none_or(|low| low <= key) && high.is_none_or(|high| key < high),
+                        "{key:?} out of place"
+                    );
                 }
                 (0, entries.len() as u64)
             }

@@ -1,8 +1,8 @@
 //! What is missing, damaged, torn or taken over.
 
 use futures::executor::block_on;
-use offshoot_engine::object::{Call, Fault};
 use offshoot_engine::log::{LogStore, MemoryLog};
+use offshoot_engine::object::{Call, Fault};
 use offshoot_engine::{ErrorKind, Ino, Kind, OpenMode, Pool, Settings, SystemClock};
 use std::sync::Arc;
 
@@ -114,7 +114,13 @@ fn a_damaged_segment_harms_what_it_holds_and_nothing_else() {
     let pool = world.open();
     for n in 0..40u8 {
         create(&pool, Ino::ROOT, &format!("d{n}"), Kind::Directory);
-        file(&pool, &format!("d{n}/f"), &(0..3000u32).map(|i| (i.wrapping_mul(u32::from(n + 1)).wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>());
+        file(
+            &pool,
+            &format!("d{n}/f"),
+            &(0..3000u32)
+                .map(|i| (i.wrapping_mul(u32::from(n + 1)).wrapping_mul(2_654_435_761) >> 24) as u8)
+                .collect::<Vec<_>>(),
+        );
     }
     block_on(pool.close()).unwrap();
     drop(pool);
@@ -201,10 +207,16 @@ fn a_log_torn_at_any_byte_gives_a_prefix() {
     assert_eq!(last, 6);
 }
 
-fn copy_objects(world: &World) -> Arc<offshoot_engine::object::FaultStore<offshoot_engine::object::MemoryStore>> {
+fn copy_objects(
+    world: &World,
+) -> Arc<offshoot_engine::object::FaultStore<offshoot_engine::object::MemoryStore>> {
     let copy = World::new();
     for name in world.object_names("") {
-        let put = offshoot_engine::object::ObjectStore::put(&*copy.objects, &name, vec![world.object(&name).into()]);
+        let put = offshoot_engine::object::ObjectStore::put(
+            &*copy.objects,
+            &name,
+            vec![world.object(&name).into()],
+        );
         block_on(put).unwrap();
     }
     copy.objects

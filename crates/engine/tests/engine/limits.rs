@@ -90,7 +90,9 @@ fn a_full_disk_loses_nothing_and_works_again_after_a_removal() {
         let name = format!("f{written}");
         let result = block_on(pool.create(Ino::ROOT, name.as_bytes(), crate::world::new(Kind::File)));
         let result = match result {
-            Ok(attributes) => block_on(pool.write(attributes.ino, 0, noise(written).into(), false)).map(|_| ()),
+            Ok(attributes) => {
+                block_on(pool.write(attributes.ino, 0, noise(written).into(), false)).map(|_| ())
+            }
             Err(error) => Err(error),
         };
         let result = match result {

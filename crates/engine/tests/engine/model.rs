@@ -107,7 +107,12 @@ impl Run {
     }
 
     /// Compares an answer with the model's; both values if both succeeded.
-    fn agree<T, U>(&mut self, what: impl Fn() -> String, got: Result<T>, want: Answer<U>) -> Outcome<Option<(T, U)>> {
+    fn agree<T, U>(
+        &mut self,
+        what: impl Fn() -> String,
+        got: Result<T>,
+        want: Answer<U>,
+    ) -> Outcome<Option<(T, U)>> {
         let what = what();
         self.trace(format!("{what}: {:?}", want.as_ref().err()));
         match (got, want) {
@@ -130,7 +135,8 @@ impl Run {
         want: Answer,
     ) -> Outcome {
         if let Some((attributes, ())) = self.agree(&what, got, want)? {
-            walk::same_attributes(&self.model, id, &attributes).unwrap_or_else(|error| panic!("{}: {error}", what()));
+            walk::same_attributes(&self.model, id, &attributes)
+                .unwrap_or_else(|error| panic!("{}: {error}", what()));
             self.learn_at(id, attributes.ino, self.done);
         }
         Ok(())
@@ -159,7 +165,8 @@ impl Run {
 
     /// Notes what an operation returned with a reference.
     fn learn_returned(&mut self, id: Id, attributes: &Attributes) {
-        walk::same_attributes(&self.model, id, attributes).unwrap_or_else(|error| panic!("node {id}: {error}"));
+        walk::same_attributes(&self.model, id, attributes)
+            .unwrap_or_else(|error| panic!("node {id}: {error}"));
         self.learn_at(id, attributes.ino, self.done);
         self.count(id, attributes.ino);
     }
@@ -179,14 +186,17 @@ impl Run {
         let (directory, name) = place.expect("the node has a name");
         let parent = self.acquire(directory)?;
         let found = block_on(self.pool().lookup(parent, &name))?;
-        walk::same_attributes(&self.model, id, &found).unwrap_or_else(|error| panic!("lookup of {id}: {error}"));
+        walk::same_attributes(&self.model, id, &found)
+            .unwrap_or_else(|error| panic!("lookup of {id}: {error}"));
         self.learn(id, found.ino);
         self.count(id, found.ino);
         Ok(found.ino)
     }
 
     fn drop_handle_if_unused(&mut self, id: Id) {
-        if self.handles.get(&id).is_some_and(|handle| handle.references == 0) && !self.model.holds.contains_key(&id) {
+        if self.handles.get(&id).is_some_and(|handle| handle.references == 0)
+            && !self.model.holds.contains_key(&id)
+        {
             self.handles.remove(&id);
         }
     }

@@ -11,8 +11,8 @@ use futures::executor::block_on;
 use offshoot_engine::log::MemoryLog;
 use offshoot_engine::object::{FaultStore, MemoryStore, ObjectStore, PowerSwitch};
 use offshoot_engine::{
-    Attributes, Clock, CloneOptions, DirectoryItem, ErrorKind, Ino, Kind, NewInode, OpenMode, Pool, Result, Settings,
-    Storage, Timestamp,
+    Attributes, Clock, CloneOptions, DirectoryItem, ErrorKind, Ino, Kind, NewInode, OpenMode, Pool, Result,
+    Settings, Storage, Timestamp,
 };
 
 /// Storage that outlives its pool.
@@ -52,14 +52,6 @@ impl World {
 
     pub fn open(&self) -> Pool {
         self.try_open().unwrap()
-    }
-
-    /// The pool after a power cut that keeps of the unsynced log what the seed chooses.
-    pub fn crash_and_open(&self, seed: u64) -> Pool {
-        self.power.cut();
-        self.log.crash(seed);
-        self.power.restore();
-        self.open()
     }
 
     /// Bytes of an object.

@@ -1,3 +1,5 @@
+//! The log files of a local directory: appends, remains, full disks.
+
 use std::os::unix::fs::MetadataExt;
 
 use super::*;

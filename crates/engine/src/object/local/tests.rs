@@ -1,3 +1,5 @@
+//! The local directory as a store: whole objects, leftovers, full disks.
+
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Barrier;
 

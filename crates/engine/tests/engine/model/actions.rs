@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use futures::executor::block_on;
 use offshoot_engine::{
-    AllocateMode, CloneOptions, Error, ErrorKind, Ino, Kind, NewInode, RenameMode, SetAttributes, SetTime, Timestamp,
-    XattrMode,
+    AllocateMode, CloneOptions, Error, ErrorKind, Ino, Kind, NewInode, RenameMode, SetAttributes, SetTime,
+    Timestamp, XattrMode,
 };
 
 use super::tree::{Answer, Id, Mode, Model, ROOT, SIZE_MAX};
@@ -46,9 +46,13 @@ impl Run {
     pub fn act(&mut self) -> Outcome {
         let chosen = match self.focus {
             // Many names and few files, moving between clones.
-            Focus::Names if self.random.one_in(2) => *self.random.pick(&[41, 51, 51, 55, 62, 66, 66, 66, 82, 86, 88, 98]),
+            Focus::Names if self.random.one_in(2) => {
+                *self.random.pick(&[41, 51, 51, 55, 62, 66, 66, 66, 82, 86, 88, 98])
+            }
             // Content in many pieces.
-            Focus::Content if self.random.one_in(2) => *self.random.pick(&[16, 16, 30, 34, 34, 38, 38, 41, 96, 98]),
+            Focus::Content if self.random.one_in(2) => {
+                *self.random.pick(&[16, 16, 30, 34, 34, 38, 38, 41, 96, 98])
+            }
             _ => self.random.below(100),
         };
         match chosen {
@@ -136,7 +140,11 @@ impl Run {
         let (directory, ino) =
             self.any_of(|model, id| !model.node(id).children.is_empty() && !model.is_read_only(id))?;
         let names: Vec<_> = self.model.node(directory).children.keys().cloned().collect();
-        let name = if names.is_empty() || self.random.one_in(12) { self.new_name() } else { self.random.pick(&names).clone() };
+        let name = if names.is_empty() || self.random.one_in(12) {
+            self.new_name()
+        } else {
+            self.random.pick(&names).clone()
+        };
         let id = self.model.node(directory).children.get(&name).copied();
         Ok(Chosen { directory, ino, name, id })
     }
@@ -225,7 +233,9 @@ impl Run {
         let Chosen { directory, ino: parent, name, .. } = self.free_place()?;
         let got = block_on(self.pool().link(ino, parent, &name));
         let want = self.model.link(id, directory, &name);
-        if let Some((attributes, id)) = self.agree(|| format!("link {id} to {} in {directory}", show(&name)), got, want)? {
+        if let Some((attributes, id)) =
+            self.agree(|| format!("link {id} to {} in {directory}", show(&name)), got, want)?
+        {
             self.learn_returned(id, &attributes);
         }
         Ok(())
@@ -265,7 +275,10 @@ impl Run {
         let want = self.model.rename(from.directory, &from.name, to.directory, &to.name, mode);
         let what = || {
             let (a, b) = (show(&from.name), show(&to.name));
-            format!("rename {a} ({:?}) in {} to {b} ({:?}) in {}, {mode:?}", from.id, from.directory, to.id, to.directory)
+            format!(
+                "rename {a} ({:?}) in {} to {b} ({:?}) in {}, {mode:?}",
+                from.id, from.directory, to.id, to.directory
+            )
         };
         self.agree(what, got, want).map(|_| ())
     }
@@ -286,11 +299,15 @@ impl Run {
         let got = block_on(self.pool().clone(source, ino, &name, options));
         let want = self.model.clone_node(id, directory, &name, read_only, replace);
         let what = || {
-            format!("clone {id} to {} ({target:?}) in {directory}, read_only {read_only}, replace {replace}", show(&name))
+            format!(
+                "clone {id} to {} ({target:?}) in {directory}, read_only {read_only}, replace {replace}",
+                show(&name)
+            )
         };
         if let Some((attributes, copy)) = self.agree(what, got, want)? {
             self.learn_returned(copy, &attributes);
-            let origin = block_on(self.pool().info(attributes.ino))?.origin.expect("a clone knows its origin");
+            let origin =
+                block_on(self.pool().info(attributes.ino))?.origin.expect("a clone knows its origin");
             assert_eq!((origin.ino, origin.path), (source, format!("of {id}").into_bytes()));
         }
         Ok(())
@@ -361,7 +378,9 @@ impl Run {
         let (id, ino) = if self.random.one_in(2) { self.any_file()? } else { self.any()? };
         let size = self.model.node(id).size;
         let time = |run: &mut Self| {
-            run.random.one_in(4).then(|| Timestamp { secs: run.random.below(1 << 33) as i64 - (1 << 32), nanos: 7 })
+            run.random
+                .one_in(4)
+                .then(|| Timestamp { secs: run.random.below(1 << 33) as i64 - (1 << 32), nanos: 7 })
         };
         let set = Set {
             mode: self.random.one_in(3).then(|| self.random.below(0o10000) as u32),
@@ -477,7 +496,11 @@ impl Run {
         for id in known {
             if self.random.one_in(2) {
                 let handle = self.handles.get_mut(&id).expect("it is known");
-                let count = if self.random.one_in(2) { handle.references } else { self.random.below(handle.references + 1) };
+                let count = if self.random.one_in(2) {
+                    handle.references
+                } else {
+                    self.random.below(handle.references + 1)
+                };
                 handle.references -= count;
                 let ino = handle.ino;
                 self.trace(format!("forget {id} {count} times"));
@@ -503,7 +526,9 @@ impl Run {
         }
         let got = block_on(self.pool().lookup(ino, &name));
         let want = self.model.lookup(id, &name);
-        if let Some((attributes, found)) = self.agree(|| format!("lookup {} in {id}", show(&name)), got, want)? {
+        if let Some((attributes, found)) =
+            self.agree(|| format!("lookup {} in {id}", show(&name)), got, want)?
+        {
             self.learn(found, attributes.ino);
             self.count(found, attributes.ino);
         }

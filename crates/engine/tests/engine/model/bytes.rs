@@ -27,7 +27,8 @@ impl Sparse {
         if from >= to {
             return;
         }
-        let touched: Vec<u64> = self.0.range(from / BLOCK..=(to - 1) / BLOCK).map(|(index, _)| *index).collect();
+        let touched: Vec<u64> =
+            self.0.range(from / BLOCK..=(to - 1) / BLOCK).map(|(index, _)| *index).collect();
         for index in touched {
             let start = from.saturating_sub(index * BLOCK).min(BLOCK) as usize;
             let end = (to - index * BLOCK).min(BLOCK) as usize;
@@ -56,14 +57,5 @@ impl Sparse {
                 (start, block[(start - index * BLOCK) as usize..(end - index * BLOCK) as usize].to_vec())
             })
             .collect()
-    }
-
-    /// The bytes of a range.
-    pub fn read(&self, from: u64, to: u64) -> Vec<u8> {
-        let mut bytes = vec![0; to.saturating_sub(from) as usize];
-        for (at, piece) in self.part(from, to) {
-            bytes[(at - from) as usize..][..piece.len()].copy_from_slice(&piece);
-        }
-        bytes
     }
 }

@@ -154,9 +154,9 @@ impl Model {
 
     /// The root of the realm that a directory's content belongs to.
     pub fn realm(&self, directory: Id) -> Id {
-        self.upwards(directory).find(|id| self.node(*id).clone_root).unwrap_or_else(|| {
-            if self.is_orphan(directory) { ORPHANS } else { ROOT }
-        })
+        self.upwards(directory)
+            .find(|id| self.node(*id).clone_root)
+            .unwrap_or_else(|| if self.is_orphan(directory) { ORPHANS } else { ROOT })
     }
 
     pub fn is_read_only(&self, id: Id) -> bool {
@@ -185,7 +185,9 @@ impl Model {
         let node = self.node(id);
         match node.kind {
             Kind::Directory if node.nlink == 0 => 0,
-            Kind::Directory => 2 + node.children.values().filter(|child| self.is_directory(**child)).count() as u32,
+            Kind::Directory => {
+                2 + node.children.values().filter(|child| self.is_directory(**child)).count() as u32
+            }
             _ => node.nlink,
         }
     }
@@ -477,7 +479,9 @@ impl Model {
                 Mode::Replace => match (self.is_directory(source), self.is_directory(target)) {
                     (false, true) => return Err(ErrorKind::IsDirectory),
                     (true, false) => return Err(ErrorKind::NotDirectory),
-                    (true, true) if !self.node(target).children.is_empty() => return Err(ErrorKind::NotEmpty),
+                    (true, true) if !self.node(target).children.is_empty() => {
+                        return Err(ErrorKind::NotEmpty);
+                    }
                     _ => {}
                 },
             }
@@ -511,7 +515,14 @@ impl Model {
         Ok(())
     }
 
-    pub fn clone_node(&mut self, source: Id, parent: Id, name: &[u8], read_only: bool, replace: bool) -> Answer<Id> {
+    pub fn clone_node(
+        &mut self,
+        source: Id,
+        parent: Id,
+        name: &[u8],
+        read_only: bool,
+        replace: bool,
+    ) -> Answer<Id> {
         check_name(name)?;
         self.alive(source)?;
         self.alive(parent)?;
@@ -678,7 +689,14 @@ impl Model {
     }
 
     /// Zeroes a range unless `keep_content`, and extends the size unless `keep_size`.
-    pub fn allocate(&mut self, id: Id, offset: u64, length: u64, keep_content: bool, keep_size: bool) -> Answer {
+    pub fn allocate(
+        &mut self,
+        id: Id,
+        offset: u64,
+        length: u64,
+        keep_content: bool,
+        keep_size: bool,
+    ) -> Answer {
         let now = self.now;
         let node = self.writable(id)?;
         check_file(node)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures::executor::block_on;
 use offshoot_engine::object::ObjectStore;
-use offshoot_engine::{Attributes, ErrorKind, Ino, Kind, Pool, Result, SeekTarget};
+use offshoot_engine::{Attributes, Ino, Kind, Pool, Result, SeekTarget};
 
 use super::super::world::Random;
 use super::bytes::{BLOCK, Sparse};
@@ -40,7 +40,13 @@ fn see(pool: &Pool, attributes: Attributes, random: &mut Random) -> Result<Seen>
         let value = block_on(pool.xattr(ino, &name))?.to_vec();
         xattrs.insert(name, value);
     }
-    let mut seen = Seen { xattrs, target: Vec::new(), content: Sparse::default(), children: BTreeMap::new(), attributes };
+    let mut seen = Seen {
+        xattrs,
+        target: Vec::new(),
+        content: Sparse::default(),
+        children: BTreeMap::new(),
+        attributes,
+    };
     match seen.attributes.kind {
         Kind::Directory => seen.children = entries(pool, ino, random)?,
         Kind::File => seen.content = content(pool, ino, seen.attributes.size)?,
@@ -64,7 +70,11 @@ fn entries(pool: &Pool, directory: Ino, random: &mut Random) -> Result<BTreeMap<
             cookie = item.cookie;
             let ino = item.attributes.ino;
             if random.one_in(8) {
-                assert_eq!(block_on(pool.lookup(directory, &item.name))?, item.attributes, "lookup and readdir");
+                assert_eq!(
+                    block_on(pool.lookup(directory, &item.name))?,
+                    item.attributes,
+                    "lookup and readdir"
+                );
                 pool.forget(ino, 1);
             }
             let seen = see(pool, item.attributes, random);
@@ -112,7 +122,10 @@ pub fn compare(model: &Model, seen: &Seen) -> Result<Pairs, String> {
             return Err(format!("two files have the number {:#x}", ino.0));
         }
         if *by_id.entry(*id).or_insert(*ino) != *ino {
-            return Err(format!("the names of one file show the numbers {:#x} and {:#x}", ino.0, by_id[id].0));
+            return Err(format!(
+                "the names of one file show the numbers {:#x} and {:#x}",
+                ino.0, by_id[id].0
+            ));
         }
     }
     Ok(pairs)
@@ -132,7 +145,9 @@ fn compare_at(model: &Model, id: Id, seen: &Seen, path: &str, pairs: &mut Pairs)
         return Err(format!("{path:?}: content differs: {}", first_difference(node, &seen.content)));
     }
     if !seen.children.keys().eq(node.children.keys()) {
-        let show = |names: Vec<&Vec<u8>>| names.iter().map(|n| String::from_utf8_lossy(n).into_owned()).collect::<Vec<_>>();
+        let show = |names: Vec<&Vec<u8>>| {
+            names.iter().map(|n| String::from_utf8_lossy(n).into_owned()).collect::<Vec<_>>()
+        };
         let missing = node.children.keys().filter(|name| !seen.children.contains_key(*name)).collect();
         let surplus = seen.children.keys().filter(|name| !node.children.contains_key(*name)).collect();
         return Err(format!("{path:?}: missing {:?}, surplus {:?}", show(missing), show(surplus)));
@@ -206,9 +221,4 @@ pub fn compare_status(model: &Model, seen: &Seen, pool: &Pool) {
 /// Bytes of all segments in the store, for comparison with what the pool says.
 pub fn stored_bytes(objects: &dyn ObjectStore) -> u64 {
     block_on(objects.list("segments/")).unwrap().iter().map(|object| object.size).sum()
-}
-
-/// The error's kind if a call failed.
-pub fn kind_of<T>(result: &Result<T>) -> Option<ErrorKind> {
-    result.as_ref().err().map(|error| error.kind())
 }
