@@ -340,8 +340,8 @@ impl Run {
         let report = block_on(self.pool().check()).expect("power is on");
         assert!(status.live_bytes < 4096 && status.stored_bytes < 16 << 10, "{status:?} {report:?}");
         assert_eq!(status.garbage_queue, 0, "{status:?}");
-        let stored = walk::stored_bytes(&self.world.objects);
-        assert!(stored < 32 << 10, "{stored} bytes are left in the store: {status:?}");
+        let (stored, names) = (walk::stored_bytes(&self.world.objects), self.world.object_names("segments/"));
+        assert!(stored < 32 << 10, "{stored} bytes are left in the store: {names:?}, {status:?}");
     }
 
     fn steps(&mut self, count: u64) {
