@@ -1,6 +1,6 @@
 //! The composition root: builds a server from settings, runs it, and takes it apart again.
 //!
-//! The order of start: directory, lock, pool, background thread, services, sockets; mounts come last. The order of stop is the
+//! The order of start: directory, lock, pool, background threads, services, sockets; mounts come last. The order of stop is the
 //! reverse. The engine's own work runs on threads with large stacks, because it walks trees recursively.
 
 mod lock;
@@ -58,7 +58,8 @@ pub(crate) struct Daemon {
     mounts: Arc<FuseMounts>,
     stop: watch::Sender<bool>,
     servers: Vec<tokio::task::JoinHandle<()>>,
-    background: std::thread::JoinHandle<()>,
+    /// The checkpointing and the flushing thread.
+    background: [std::thread::JoinHandle<()>; 2],
     socket: PathBuf,
     created: bool,
     /// Held until everything else is gone.
@@ -85,9 +86,13 @@ impl Daemon {
             .build()
             .map_err(|error| Failure::new(format!("the runtime cannot start: {error}")))?;
         let pool = open(settings, &ground, mode)?;
-        let background = on_big_stack("background", {
+        let checkpoints = on_big_stack("checkpoint", {
             let pool = Clone::clone(&pool);
-            move || futures::executor::block_on(pool.background())
+            move || futures::executor::block_on(pool.checkpoint_in_background())
+        })?;
+        let flushes = on_big_stack("flush", {
+            let pool = Clone::clone(&pool);
+            move || futures::executor::block_on(pool.flush_in_background())
         })?;
         let access_time = match settings.access_time {
             AccessTime::Relatime => offshoot_vfs::AccessTime::Relatime,
@@ -116,7 +121,7 @@ impl Daemon {
             mounts,
             stop: watch::Sender::new(false),
             servers: Vec::new(),
-            background,
+            background: [checkpoints, flushes],
             socket: settings.socket(),
             created: ground.is_new,
             _lock: ground.lock,
@@ -212,7 +217,7 @@ impl Daemon {
         let pool = Clone::clone(vfs.pool());
         let closing = on_big_stack("close", move || futures::executor::block_on(pool.close()))?;
         let closed = closing.join().map_err(|_| Failure::new("closing the pool broke off"))?;
-        let joined = background.join();
+        let joined: std::thread::Result<()> = background.into_iter().try_for_each(std::thread::JoinHandle::join);
         let _ = std::fs::remove_file(&socket);
         drop((service, vfs));
         runtime.shutdown_timeout(STOP_TIMEOUT);

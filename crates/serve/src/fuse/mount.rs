@@ -94,16 +94,12 @@ pub(super) fn may_open_device() -> bool {
 fn prepare(point: &Path) -> Result<(PathBuf, bool), MountError> {
     let absolute = std::path::absolute(point).map_err(|error| system("find", point, error))?;
     let mut replaced_dead = false;
-    let metadata = match std::fs::metadata(&absolute) {
-        Err(error) if is_dead(&error) => {
-            tracing::warn!(mount_point = %absolute.display(), "the server of an earlier mount died; detaching what it left");
-            detach(&absolute, true)?;
-            replaced_dead = true;
-            std::fs::metadata(&absolute)
-        }
-        found => found,
-    };
-    let metadata = metadata.map_err(|error| match error.kind() {
+    if is_dead(&absolute) {
+        tracing::warn!(mount_point = %absolute.display(), "the server of an earlier mount died; detaching what it left");
+        detach(&absolute, true)?;
+        replaced_dead = true;
+    }
+    let metadata = std::fs::metadata(&absolute).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => MountError::Missing(absolute.clone()),
         _ => system("look at", &absolute, error),
     })?;
@@ -121,8 +117,10 @@ fn prepare(point: &Path) -> Result<(PathBuf, bool), MountError> {
     Ok((path, replaced_dead))
 }
 
-fn is_dead(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED))
+/// Whether the server of what is mounted here is gone. Attributes may come from the kernel's cache long after; the space is always
+/// asked for.
+fn is_dead(point: &Path) -> bool {
+    rustix::fs::statvfs(point).is_err_and(|error| matches!(error, Errno::NOTCONN | Errno::CONNABORTED))
 }
 
 /// Mounts by system call; `None` where only the helper may.
