@@ -92,11 +92,6 @@ impl LogWriter {
         Self { store, metrics, frames, items, prepared: number, number, offset: 0, pending: VecDeque::new(), unsynced: None }
     }
 
-    /// Bytes in the file so far.
-    pub(crate) fn offset(&self) -> u64 {
-        self.offset
-    }
-
     /// Takes what the tail has for log file `file`, to be made durable by [`LogWriter::flush`].
     pub(crate) fn take(&mut self, tail: &mut Tail, file: u64) {
         if !tail.is_empty() {

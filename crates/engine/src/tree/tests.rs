@@ -152,7 +152,7 @@ fn key(position: u16) -> EntryKey {
 }
 
 fn entry(number: u64) -> Entry {
-    Entry::Linked(SideKey { foreign: 0, number })
+    Entry::Linked(SideKey { foreign: None, number })
 }
 
 #[derive(Clone, Debug)]

@@ -54,14 +54,6 @@ impl World {
         self.try_open().unwrap()
     }
 
-    /// The pool after a power cut that keeps of the unsynced log what the seed chooses.
-    pub fn crash_and_open(&self, seed: u64) -> Pool {
-        self.power.cut();
-        self.log.crash(seed);
-        self.power.restore();
-        self.open()
-    }
-
     /// Bytes of an object.
     pub fn object(&self, name: &str) -> Vec<u8> {
         block_on(self.objects.get(name, 0, u64::MAX)).unwrap().to_vec()

@@ -57,13 +57,4 @@ impl Sparse {
             })
             .collect()
     }
-
-    /// The bytes of a range.
-    pub fn read(&self, from: u64, to: u64) -> Vec<u8> {
-        let mut bytes = vec![0; to.saturating_sub(from) as usize];
-        for (at, piece) in self.part(from, to) {
-            bytes[(at - from) as usize..][..piece.len()].copy_from_slice(&piece);
-        }
-        bytes
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures::executor::block_on;
 use offshoot_engine::object::ObjectStore;
-use offshoot_engine::{Attributes, ErrorKind, Ino, Kind, Pool, Result, SeekTarget};
+use offshoot_engine::{Attributes, Ino, Kind, Pool, Result, SeekTarget};
 
 use super::super::world::Random;
 use super::bytes::{BLOCK, Sparse};
@@ -206,9 +206,4 @@ pub fn compare_status(model: &Model, seen: &Seen, pool: &Pool) {
 /// Bytes of all segments in the store, for comparison with what the pool says.
 pub fn stored_bytes(objects: &dyn ObjectStore) -> u64 {
     block_on(objects.list("segments/")).unwrap().iter().map(|object| object.size).sum()
-}
-
-/// The error's kind if a call failed.
-pub fn kind_of<T>(result: &Result<T>) -> Option<ErrorKind> {
-    result.as_ref().err().map(|error| error.kind())
 }
