@@ -115,7 +115,7 @@ pub(crate) fn punch(content: &mut Content, from: u64, to: u64, nodes: &dyn Nodes
             }
             *extents = kept;
         }
-        Content::Tree(_) => with_root(content, |root| punch_tree(root, from, to, nodes))?,
+        Content::Tree(_) => with_root(content, |root| punch_tree(root, from, to, None, nodes))?,
     }
     Ok(())
 }
@@ -141,7 +141,15 @@ fn cut(offset: u64, extent: &Extent, from: u64, to: u64) -> (Option<(u64, Extent
     (head, tail)
 }
 
-fn punch_tree(root: &mut Root<FileTree>, from: u64, to: u64, nodes: &dyn Nodes) -> Result<(), Missing> {
+/// Makes `from..to` a hole, but for `first` at its start. What stays is put before anything is taken away: taking may drop a leaf, and a
+/// key of its range would then belong to one that is not in memory.
+fn punch_tree(
+    root: &mut Root<FileTree>,
+    from: u64,
+    to: u64,
+    first: Option<Extent>,
+    nodes: &dyn Nodes,
+) -> Result<(), Missing> {
     let left = tree::last_before(root, &from, nodes)?.filter(|(offset, _)| *offset < from);
     let right = tree::last_before(root, &(to - 1), nodes)?;
     if let Some((offset, _)) = &left {
@@ -149,18 +157,23 @@ fn punch_tree(root: &mut Root<FileTree>, from: u64, to: u64, nodes: &dyn Nodes) 
     }
     tree::pull(root, &from, nodes)?;
     tree::pull(root, &to, nodes)?;
-    let tail = right.and_then(|(offset, extent)| cut(offset, &extent, from, to).1);
+    if let Some((offset, extent)) = right.and_then(|(offset, extent)| cut(offset, &extent, from, to).1) {
+        tree::insert(root, offset, extent, nodes)?;
+    }
     if let Some((offset, extent)) = left {
         let (head, _) = cut(offset, &extent, from, to);
         if let Some((offset, extent)) = head {
             tree::insert(root, offset, extent, nodes)?;
         }
     }
-    tree::remove_range(root, &from, &to, nodes)?;
-    if let Some((offset, extent)) = tail {
-        tree::insert(root, offset, extent, nodes)?;
-    }
-    Ok(())
+    let start = match first {
+        Some(extent) => {
+            tree::insert(root, from, extent, nodes)?;
+            from + 1
+        }
+        None => from,
+    };
+    tree::remove_range(root, &start, &to, nodes)
 }
 
 /// Puts an extent into a hole.
@@ -194,7 +207,13 @@ pub(crate) fn replace(
     nodes: &dyn Nodes,
 ) -> Result<(), Missing> {
     spill(content, frames);
-    punch(content, from, to, nodes)?;
+    let mut extents = extents.into_iter().peekable();
+    match (&content, extents.next_if(|(offset, _)| matches!(content, Content::Tree(_)) && *offset == from)) {
+        (Content::Tree(_), Some((_, first))) => {
+            with_root(content, |root| punch_tree(root, from, to, Some(first), nodes))?;
+        }
+        _ => punch(content, from, to, nodes)?,
+    }
     for (offset, extent) in extents {
         put(content, offset, extent, nodes)?;
     }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::address::SegmentId;
 use crate::checkpoint::Checkpointer;
 use crate::format::manifest;
@@ -21,6 +23,9 @@ const REWRITE_BYTES: u64 = 64 << 20;
 /// Segments smaller than this are gathered into larger objects once there are many.
 const SMALL_BYTES: u64 = 1 << 20;
 const SMALL_COUNT: usize = 64;
+
+/// Bytes of segments that have left an object, from which on it is worth a rewrite.
+const LEFT_BYTES_MIN: u64 = 4096;
 
 /// What was rewritten.
 #[derive(Debug, Default)]
@@ -39,7 +44,7 @@ pub(crate) async fn compact(
     collect: bool,
 ) -> Result<Compacted> {
     let mut done = Compacted::default();
-    let chosen = choose(table, collect);
+    let chosen = choose(inner, table, collect);
     let limit = inner.items.segment_bytes();
     let mut at = 0;
     while at < chosen.len() {
@@ -62,7 +67,10 @@ pub(crate) async fn compact(
         if moved.is_empty() {
             continue;
         }
-        inner.items.objects().put(&object.path(), vec![builder.finish()]).await?;
+        let bytes = builder.finish();
+        let object_bytes = bytes.len() as u64;
+        inner.items.objects().put(&object.path(), vec![bytes]).await?;
+        inner.items.set_object_bytes(object, object_bytes);
         for (segment, record) in moved {
             done.segments += 1;
             done.bytes_freed += table[&segment].bytes.saturating_sub(record.bytes);
@@ -73,12 +81,22 @@ pub(crate) async fn compact(
     Ok(done)
 }
 
-fn choose(table: &BTreeMap<SegmentId, SegmentRecord>, collect: bool) -> Vec<SegmentId> {
+fn choose(inner: &Inner, table: &BTreeMap<SegmentId, SegmentRecord>, collect: bool) -> Vec<SegmentId> {
+    // What objects of several segments hold of segments that are still in them.
+    let mut held: FxHashMap<ObjectName, u64> = FxHashMap::default();
+    for (_, record) in table.iter().filter(|(segment, record)| record.object.number != segment.0) {
+        *held.entry(record.object).or_default() += record.bytes;
+    }
+    let is_left = |object: ObjectName| {
+        let Some(bytes) = inner.items.object_bytes(object) else { return false };
+        held.get(&object).is_some_and(|held| held * 2 < bytes && bytes - held > LEFT_BYTES_MIN)
+    };
     let mut chosen = Vec::new();
     let mut small = Vec::new();
     let mut bytes = 0;
     for (segment, record) in table {
-        if record.live_bytes * 2 < record.bytes.saturating_sub(u64::from(record.directory_length)) {
+        let sparse = record.live_bytes * 2 < record.bytes.saturating_sub(u64::from(record.directory_length));
+        if sparse || is_left(record.object) {
             if collect || bytes < REWRITE_BYTES {
                 bytes += record.live_bytes;
                 chosen.push(*segment);
@@ -164,8 +182,11 @@ pub(crate) async fn delete_replaced(inner: &Inner, checkpointer: &mut Checkpoint
         }
         let (_, objects) = checkpointer.dead_objects.pop_front().expect("it was just looked at");
         for object in &objects {
-            if let Err(error) = inner.items.objects().delete(&object.path()).await {
-                tracing::warn!(object = object.path(), %error, "a dead object could not be deleted");
+            match inner.items.objects().delete(&object.path()).await {
+                Ok(()) => inner.items.forget_object(*object),
+                Err(error) => {
+                    tracing::warn!(object = object.path(), %error, "a dead object could not be deleted");
+                }
             }
         }
         inner.items.forget_retired(&objects);

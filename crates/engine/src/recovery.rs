@@ -190,6 +190,7 @@ async fn adopt_segments(objects: &dyn ObjectStore, items: &Items) -> Result<Vec<
             continue;
         };
         items.set_next_segment(items.next_segment().max(name.number + 1));
+        items.set_object_bytes(name, object.size);
         if known.contains(&name) {
             continue;
         }
@@ -202,12 +203,14 @@ async fn adopt_segments(objects: &dyn ObjectStore, items: &Items) -> Result<Vec<
         };
         let [(id, directory_offset, directory_length)] = footer[..] else {
             objects.delete(&object.name).await?;
+            items.forget_object(name);
             continue;
         };
         // A segment that lies elsewhere was moved, from here or to here. One that no manifest knows was written after the manifest, or
         // is one that has died and was not deleted any more: taken in, it dies at the next checkpoint, as nothing refers to it.
         if id.0 != name.number || items.table().contains_key(&id) {
             objects.delete(&object.name).await?;
+            items.forget_object(name);
             continue;
         }
         let mut record = SegmentRecord {

@@ -9,7 +9,7 @@ mod edit;
 mod node;
 mod scan;
 
-pub(crate) use edit::{insert, pull, remove, remove_range, update};
+pub(crate) use edit::{insert, pull, pull_beside, remove, remove_range, update};
 pub(crate) use node::{
     AnyNode, Body, ChangedMark, ChangedNodes, Link, Node, Root, Tree, Visitor, VisitorMut, decode_address,
 };

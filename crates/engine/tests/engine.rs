@@ -7,6 +7,8 @@
 mod basics;
 #[path = "engine/clones.rs"]
 mod clones;
+#[path = "engine/cold.rs"]
+mod cold;
 #[path = "engine/damage.rs"]
 mod damage;
 #[path = "engine/limits.rs"]

@@ -413,3 +413,6 @@ fn decode_operation(tag: u8, from: &mut Reader<'_>) -> Result<Operation> {
         _ => return Err(out_of_range("log record")),
     })
 }
+
+#[cfg(test)]
+mod tests;

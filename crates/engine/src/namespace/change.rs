@@ -92,8 +92,8 @@ impl Change<'_> {
         change_at(if trail.orphan { orphans } else { root }, trail, aliases, self.nodes, change)
     }
 
-    /// Brings a directory and the leaf that covers `key` into memory, so that a change there misses nothing. Checks that the
-    /// directory exists and may be changed.
+    /// Brings a directory and the leaf that covers `key` into memory, so that a change there misses nothing: putting an
+    /// entry, taking one, or putting one after taking another away. Checks that the directory exists and may be changed.
     pub(super) fn pull_entry(&mut self, trail: &Trail, key: &EntryKey) -> Result<Place, Interrupt> {
         let nodes = self.nodes;
         let mut found = None;
@@ -102,7 +102,7 @@ impl Change<'_> {
             if place.read_only {
                 return Err(ErrorKind::ReadOnly.into());
             }
-            tree::pull(&mut directory.entries, key, nodes)?;
+            tree::pull_beside(&mut directory.entries, key, nodes)?;
             found = Some(place);
             Ok(Totals::default())
         })?;
@@ -121,6 +121,31 @@ impl Change<'_> {
         self.change_at(trail, &mut |inode, place| {
             let entry = entry.take().expect("one change of one inode");
             insert_into(inode, place, key, entry, nodes, time)
+        })
+    }
+
+    /// Puts an entry in place of another one.
+    pub(super) fn replace_entry(
+        &mut self,
+        trail: &Trail,
+        key: &EntryKey,
+        entry: Entry,
+    ) -> Result<(), Interrupt> {
+        let (nodes, time) = (self.nodes, self.time);
+        let mut entry = Some(entry);
+        self.change_at(trail, &mut |inode, _| {
+            let directory = inode.directory_mut().ok_or(ErrorKind::NotDirectory)?;
+            let entry = entry.take().expect("one change of one inode");
+            let (added, is_directory) = (entry.totals(), entry.is_directory());
+            let old = tree::insert(&mut directory.entries, key.clone(), entry, nodes)?
+                .ok_or(ErrorKind::NotFound)?;
+            directory.subdirectories += u32::from(is_directory);
+            directory.subdirectories -= u32::from(old.is_directory());
+            let delta = added.plus(old.totals().negated());
+            directory.totals = directory.totals.plus(delta);
+            inode.mtime = time;
+            inode.ctime = time;
+            Ok(delta)
         })
     }
 

@@ -40,20 +40,27 @@ impl Change<'_> {
             return Err(ErrorKind::NotFound.into());
         }
         let moved_in = self.identity_after(&source, from_place, to_place)?;
+        self.prepare_move(&source)?;
         if mode == RenameMode::Exchange {
             let target = target.expect("an exchange was checked to have a target");
             let moved_out = self.identity_after(&target, to_place, from_place)?;
-            let source_entry = self.take_entry(&from, &old_key)?;
-            let target_entry = self.take_entry(&to, &new_key)?;
-            self.place_entry((new_parent, &new_key), source_entry, &source, moved_in)?;
-            self.place_entry((parent, &old_key), target_entry, &target, moved_out)?;
+            self.prepare_move(&target)?;
+            let source_entry = self.moved_entry(&source, moved_in);
+            let target_entry = self.moved_entry(&target, moved_out);
+            self.replace_entry(&to, &new_key, source_entry)?;
+            self.replace_entry(&from, &old_key, target_entry)?;
+            self.note_moved(new_parent, new_key, &source)?;
+            self.note_moved(parent, old_key, &target)?;
             return Ok(Outcome::Done);
         }
         if let Some(target) = target {
             self.remove_name(&to, &new_key, target)?;
         }
-        let entry = self.take_entry(&from, &old_key)?;
-        self.place_entry((new_parent, &new_key), entry, &source, moved_in)?;
+        // Put before taken: taking may drop a leaf, and the new name might then belong to one that is not in memory.
+        let entry = self.moved_entry(&source, moved_in);
+        self.insert_entry(&to, &new_key, entry)?;
+        self.take_entry(&from, &old_key)?;
+        self.note_moved(new_parent, new_key, &source)?;
         Ok(Outcome::Done)
     }
 
@@ -115,35 +122,39 @@ impl Change<'_> {
         Ok(Some((is_root || realm != to.realm).then_some(Identity { realm, home: to.realm.uid })))
     }
 
-    /// Puts a moved entry at its new place, with its new identity.
-    fn place_entry(
-        &mut self,
-        (parent, key): (Ino, &EntryKey),
-        mut entry: Entry,
-        moved: &Looked,
-        identity: Option<Option<Identity>>,
-    ) -> Result<(), Interrupt> {
-        let ino = visible_ino(&moved.inode, moved.place);
-        let linked = matches!(entry, Entry::Linked(_));
-        if let Entry::Inode(inode) = &mut entry {
-            inode.ctime = self.time;
-            if let Some(identity) = identity {
-                inode.identity = identity.map(Box::new);
-            }
+    /// Brings into memory what [`Change::note_moved`] changes.
+    fn prepare_move(&mut self, moved: &Looked) -> Result<(), Interrupt> {
+        match &moved.linked {
+            Some((root, side)) => self.prepare_drop(root, *side),
+            None => Ok(()),
         }
-        let trail = self.trail(parent)?;
-        self.pull_entry(&trail, key)?;
-        self.insert_entry(&trail, key, entry)?;
-        if !linked {
-            self.locations.moved(ino, parent, Where::Name(key.clone()));
-        } else if let Some((root, side)) = &moved.linked {
-            let time = self.time;
-            let trail = crate::namespace::Trail { side: Some(*side), ..root.clone() };
-            self.change_at(&trail, &mut |inode, _| {
-                inode.ctime = time;
-                Ok(crate::record::Totals::default())
-            })?;
+    }
+
+    /// The entry of what moves, with its new identity.
+    fn moved_entry(&self, moved: &Looked, identity: Option<Option<Identity>>) -> Entry {
+        if let Some((_, side)) = &moved.linked {
+            return Entry::Linked(*side);
         }
-        Ok(())
+        let mut inode = moved.inode.clone();
+        inode.ctime = self.time;
+        if let Some(identity) = identity {
+            inode.identity = identity.map(Box::new);
+        }
+        Entry::Inode(inode)
+    }
+
+    /// Notes the new place of what moved; what has several names is only changed in the side tree.
+    fn note_moved(&mut self, parent: Ino, key: EntryKey, moved: &Looked) -> Result<(), Interrupt> {
+        let Some((root, side)) = &moved.linked else {
+            let ino = visible_ino(&moved.inode, moved.place);
+            self.locations.moved(ino, parent, Where::Name(key));
+            return Ok(());
+        };
+        let time = self.time;
+        let trail = crate::namespace::Trail { side: Some(*side), ..root.clone() };
+        self.change_at(&trail, &mut |inode, _| {
+            inode.ctime = time;
+            Ok(crate::record::Totals::default())
+        })
     }
 }

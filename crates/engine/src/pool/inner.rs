@@ -658,7 +658,7 @@ impl Inner {
     // ---- state ----
 
     pub(crate) fn stored_bytes(&self) -> u64 {
-        self.items.table().values().map(|record| record.bytes).sum()
+        self.items.stored_bytes()
     }
 
     pub(crate) async fn status(&self) -> Status {
@@ -666,7 +666,7 @@ impl Inner {
         let (live_bytes, stored_bytes, segments) = {
             let table = self.items.table();
             let live = table.values().map(|record| record.live_bytes).sum();
-            (live, table.values().map(|record| record.bytes).sum::<u64>(), table.len() as u64)
+            (live, self.items.stored_bytes(), table.len() as u64)
         };
         let pending = self.log.try_lock().map_or(0, |writer| writer.pending_bytes());
         let core = self.core.read();

@@ -60,6 +60,8 @@ pub(crate) struct Items {
     table: RwLock<BTreeMap<SegmentId, SegmentRecord>>,
     /// Records of segments that were moved or dropped, for those who still read an older state.
     retired: Mutex<Vec<(SegmentId, SegmentRecord)>>,
+    /// Bytes of every object in the store; some of it may belong to segments that have left it.
+    object_bytes: Mutex<FxHashMap<ObjectName, u64>>,
     /// Segments that are still being gathered or put.
     pub(super) gathering: Mutex<FxHashMap<SegmentId, Arc<Gathering>>>,
     next_segment: AtomicU64,
@@ -92,6 +94,7 @@ impl Items {
             changed_nodes: ChangedNodes::default(),
             table: RwLock::default(),
             retired: Mutex::default(),
+            object_bytes: Mutex::default(),
             gathering: Mutex::default(),
             next_segment: AtomicU64::new(1),
             epoch: AtomicU64::new(0),
@@ -135,6 +138,26 @@ impl Items {
     /// The items that no count knows yet.
     pub(crate) fn born_items(&self) -> parking_lot::MutexGuard<'_, FxHashMap<Address, Born>> {
         self.born.lock()
+    }
+
+    /// Notes that an object is in the store.
+    pub(crate) fn set_object_bytes(&self, object: ObjectName, bytes: u64) {
+        self.object_bytes.lock().insert(object, bytes);
+    }
+
+    /// The size of an object in the store, if it is known.
+    pub(crate) fn object_bytes(&self, object: ObjectName) -> Option<u64> {
+        self.object_bytes.lock().get(&object).copied()
+    }
+
+    /// Notes that an object is no longer in the store.
+    pub(crate) fn forget_object(&self, object: ObjectName) {
+        self.object_bytes.lock().remove(&object);
+    }
+
+    /// Bytes of all objects in the store.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.object_bytes.lock().values().sum()
     }
 
     /// Bytes in the caches.

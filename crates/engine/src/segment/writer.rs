@@ -101,6 +101,7 @@ impl SegmentWriter {
     pub(crate) async fn put_full(&mut self) -> Result<()> {
         while let Some(gathering) = self.full.last() {
             let (bytes, record) = self.finish(gathering);
+            let object_bytes = bytes.len() as u64;
             match self.items.objects.put(&record.object.path(), vec![bytes]).await {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Exists => {
@@ -113,6 +114,7 @@ impl SegmentWriter {
                 Err(error) => return Err(error),
             }
             self.items.metrics.segment_bytes.add(record.bytes);
+            self.items.set_object_bytes(record.object, object_bytes);
             let gathering = self.full.pop().expect("it was just looked at");
             self.items.table_mut().insert(gathering.id, record);
             self.items.gathering.lock().remove(&gathering.id);

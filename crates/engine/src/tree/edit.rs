@@ -61,6 +61,47 @@ pub(crate) fn pull<K: Tree>(root: &mut Root<K>, key: &K::Key, nodes: &dyn Nodes)
     }
 }
 
+/// As [`pull`], and if the leaf has a single entry also the leaf beside it: when that entry is removed the leaf goes, and a key of its
+/// range is then put there.
+pub(crate) fn pull_beside<K: Tree>(
+    root: &mut Root<K>,
+    key: &K::Key,
+    nodes: &dyn Nodes,
+) -> Result<(), Missing> {
+    /// Returns whether the node would go with the entry.
+    fn go<K: Tree>(link: &mut Link<K>, key: &K::Key, nodes: &dyn Nodes) -> Result<bool, Missing> {
+        match &mut link.own(nodes)?.body {
+            Body::Leaf(entries) => Ok(entries.len() <= 1),
+            Body::Branch(children) => {
+                let index = child_of(children, key);
+                if !go(&mut children[index].link, key, nodes)? {
+                    return Ok(false);
+                }
+                let beside = if index > 0 { index - 1 } else { index + 1 };
+                let Some(child) = children.get_mut(beside) else { return Ok(true) };
+                pull_edge(&mut child.link, beside < index, nodes)?;
+                Ok(false)
+            }
+        }
+    }
+    /// The last leaf, or the first.
+    fn pull_edge<K: Tree>(mut link: &mut Link<K>, last: bool, nodes: &dyn Nodes) -> Result<(), Missing> {
+        loop {
+            match &mut link.own(nodes)?.body {
+                Body::Leaf(_) => return Ok(()),
+                Body::Branch(children) => {
+                    let index = if last { children.len() - 1 } else { 0 };
+                    link = &mut children[index].link;
+                }
+            }
+        }
+    }
+    match root {
+        Some(link) => go(link, key, nodes).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
 /// Removes an entry and gives its value back.
 pub(crate) fn remove<K: Tree>(
     root: &mut Root<K>,

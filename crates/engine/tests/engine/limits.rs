@@ -115,10 +115,11 @@ fn a_full_disk_loses_nothing_and_works_again_after_a_removal() {
     }
     // A full disk can be emptied: removing works, and gives the space back.
     for n in 0..written / 2 {
-        let ino = at(&pool, &format!("f{n}"));
-        block_on(pool.unlink(Ino::ROOT, format!("f{n}").as_bytes())).unwrap();
-        // Whoever knows the number could still open the file.
-        pool.forget(ino, u64::MAX);
+        let name = format!("f{n}");
+        let ino = at(&pool, &name);
+        block_on(pool.unlink(Ino::ROOT, name.as_bytes())).unwrap();
+        // Who knows a removed file keeps it: one reference each of creating and reading it, and this one.
+        pool.forget(ino, 3);
     }
     for _ in 0..4 {
         block_on(pool.gc()).unwrap();

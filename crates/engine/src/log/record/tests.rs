@@ -1,0 +1,165 @@
+//! Records come back as they were written, and damaged ones never do harm.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Kind;
+use crate::address::SegmentId;
+use crate::record::Foreign;
+
+fn new(kind: Kind) -> NewInode {
+    NewInode {
+        kind,
+        mode: 0o4755,
+        uid: u32::MAX,
+        gid: 1000,
+        rdev: 0x0801,
+        target: Bytes::from_static(b"to/where"),
+        xattrs: vec![(b"user.a".to_vec(), vec![0; 300]), (b"user.b".to_vec(), Vec::new())],
+    }
+}
+
+/// One operation of each kind and mode, with small and with large values.
+fn operations() -> Vec<Operation> {
+    let (a, b) = (Ino(1), Ino(u64::MAX));
+    let (name, long) = (Name::from_slice(b"name"), Name::from_vec(vec![0xff; 255]));
+    let time = Timestamp { secs: -5, nanos: 999_999_999 };
+    let key = SideKey { foreign: Some(Foreign { home: 0, realm: u64::MAX - 1 }), number: (1 << 40) - 1 };
+    let links = vec![(SideKey { foreign: None, number: 16 }, 1), (key, u32::MAX)];
+    let address = Address::new(SegmentId((1 << 40) - 1), Address::ITEMS_MAX - 1);
+    let kinds = [
+        Kind::File,
+        Kind::Directory,
+        Kind::Symlink,
+        Kind::Fifo,
+        Kind::Socket,
+        Kind::CharDevice,
+        Kind::BlockDevice,
+    ];
+    let mut all: Vec<_> =
+        kinds.map(|kind| Operation::Create { parent: b, name: name.clone(), new: new(kind) }).into();
+    for mode in [RenameMode::Replace, RenameMode::NoReplace, RenameMode::Exchange] {
+        all.push(Operation::Rename {
+            parent: a,
+            name: name.clone(),
+            new_parent: b,
+            new_name: long.clone(),
+            mode,
+        });
+    }
+    for (read_only, replace) in [(false, false), (true, false), (false, true), (true, true)] {
+        all.push(Operation::Clone {
+            source: a,
+            parent: b,
+            name: long.clone(),
+            read_only,
+            replace,
+            source_path: vec![b'/'; 5000],
+            links: links.clone(),
+        });
+    }
+    for mode in [
+        AllocateMode::Allocate { keep_size: false },
+        AllocateMode::Allocate { keep_size: true },
+        AllocateMode::PunchHole,
+        AllocateMode::ZeroRange { keep_size: false },
+        AllocateMode::ZeroRange { keep_size: true },
+    ] {
+        all.push(Operation::Allocate { ino: a, offset: u64::MAX, length: 0, mode });
+    }
+    for (how, mode) in
+        [(XattrMode::Set, None), (XattrMode::Create, Some(0)), (XattrMode::Replace, Some(0o7777))]
+    {
+        all.push(Operation::SetXattr { ino: a, name: b"user.x".to_vec(), value: vec![7; 300], how, mode });
+    }
+    let stored = WriteData::Stored(vec![(address, 1), (address, u32::MAX)]);
+    for (offset, data) in [(None, WriteData::Bytes(Bytes::from_static(b"data"))), (Some(u64::MAX), stored)] {
+        all.push(Operation::Write { ino: b, offset, data, clear_set_id: offset.is_none() });
+    }
+    let set = AttributeChange {
+        mode: Some(0),
+        uid: Some(u32::MAX),
+        gid: None,
+        size: Some(u64::MAX),
+        atime: Some(time),
+        mtime: None,
+        ctime: Some(time),
+    };
+    all.extend([
+        Operation::CreateUnnamed { parent: a, new: new(Kind::File) },
+        Operation::Link { ino: a, parent: b, name: name.clone() },
+        Operation::Unlink { parent: a, name: name.clone() },
+        Operation::RemoveDirectory { parent: b, name: long },
+        Operation::RemoveTree { parent: a, name, links },
+        Operation::SetAttributes { ino: b, set },
+        Operation::SetAttributes { ino: a, set: AttributeChange::default() },
+        Operation::CloneRange {
+            source: a,
+            source_offset: 1,
+            destination: b,
+            destination_offset: 2,
+            length: 3,
+        },
+        Operation::RemoveXattr { ino: a, name: b"user.x".to_vec() },
+        Operation::Alias(crate::record::AliasKey { outer: 7, foreign: Foreign { home: 300, realm: 0 } }),
+        Operation::DropOrphan { ino: b },
+    ]);
+    all
+}
+
+fn encode(time: Timestamp, operation: &Operation) -> Vec<u8> {
+    let mut out = Writer::default();
+    encode_operation(time, operation, &mut out, &mut Vec::new());
+    out.bytes
+}
+
+#[test]
+fn operations_come_back_as_they_were_written() {
+    let time = Timestamp { secs: 1 << 40, nanos: 1 };
+    for operation in operations() {
+        let bytes = encode(time, &operation);
+        let mut from = Reader::new(&bytes);
+        let Ok(Record::Operation(read_time, read)) = decode(&mut from) else { panic!("record {}", bytes[0]) };
+        from.end().unwrap();
+        assert_eq!(read_time, time);
+        assert_eq!(encode(time, &read), bytes, "record {}", bytes[0]);
+    }
+    let places = [
+        Where::Name(EntryKey { hash: 4, name: Name::from_slice(b"x") }),
+        Where::Side(SideKey { foreign: Some(Foreign { home: 1, realm: 2 }), number: 3 }),
+        Where::Side(SideKey { foreign: None, number: 3 }),
+    ];
+    for place in places {
+        let is_root = matches!(place, Where::Name(_));
+        let mut out = Writer::default();
+        encode_locate(Ino(5), Ino(u64::MAX), &place, is_root, &mut out);
+        match decode(&mut Reader::new(&out.bytes)).unwrap() {
+            Record::Locate { ino, parent, place: read, realm_root } => {
+                assert_eq!((ino, parent, read, realm_root), (Ino(5), Ino(u64::MAX), place, is_root));
+            }
+            Record::Operation(..) => panic!("a location came back as an operation"),
+        }
+    }
+}
+
+#[test]
+fn records_that_are_cut_off_are_refused() {
+    for operation in operations() {
+        let bytes = encode(Timestamp::default(), &operation);
+        for length in 0..bytes.len() {
+            assert!(
+                decode(&mut Reader::new(&bytes[..length])).is_err(),
+                "record {} cut at {length}",
+                bytes[0]
+            );
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_record_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200), tag in 0..40u8) {
+        let _ = decode(&mut Reader::new(&bytes));
+        let _ = decode(&mut Reader::new(&[&[tag], &bytes[..]].concat()));
+    }
+}
