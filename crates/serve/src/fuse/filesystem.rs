@@ -157,7 +157,7 @@ impl Requests {
                 }
             }
             match items.last() {
-                Some(last) if items.len() == DIRECTORY_BATCH => cookie = last.cookie,
+                Some(last) if items.len() >= DIRECTORY_BATCH => cookie = last.cookie,
                 _ => return Ok(()),
             }
         }

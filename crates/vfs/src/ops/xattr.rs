@@ -45,8 +45,11 @@ fn namespace(name: &[u8]) -> Result<Namespace> {
             (b"security.", Namespace::Security),
         ]
         .iter()
-        .find(|(prefix, _)| name.len() > prefix.len() && name.starts_with(prefix))
-        .map(|(_, namespace)| *namespace),
+        .find(|(prefix, _)| name.starts_with(prefix))
+        .map(|(prefix, namespace)| (name.len() > prefix.len()).then_some(*namespace))
+        .map_or(Ok(None), |found| {
+            found.map(Some).ok_or_else(|| Error::new(Code::Invalid, "a namespace alone is no name of an attribute"))
+        })?,
     };
     found.ok_or_else(|| {
         let name = String::from_utf8_lossy(name);
@@ -246,9 +249,10 @@ mod tests {
 
     #[test]
     fn other_names_are_refused() {
-        for name in [&b"a"[..], b"user.", b"system.nfs4_acl", b"btrfs.compression"] {
+        for name in [&b"a"[..], b"system.nfs4_acl", b"btrfs.compression"] {
             assert_eq!(namespace(name).unwrap_err().code(), Code::NotSupported, "{name:?}");
         }
+        assert_eq!(namespace(b"user.").unwrap_err().code(), Code::Invalid);
         assert_eq!(namespace(b"").unwrap_err().code(), Code::Range);
         assert_eq!(namespace(&[b"user.".as_slice(), &[b'x'; 251]].concat()).unwrap_err().code(), Code::Range);
     }
