@@ -389,7 +389,7 @@ fn setting(name: &str, default: u64) -> u64 {
 #[test]
 fn a_pool_behaves_like_its_model_whatever_is_done_to_it() {
     let first = setting("OFFSHOOT_SEED", 0);
-    for seed in first..first + setting("OFFSHOOT_SEEDS", 20) {
+    for seed in first..first + setting("OFFSHOOT_SEEDS", 12) {
         println!("OFFSHOOT_SEED={seed} OFFSHOOT_SEEDS=1");
         let mut run = Run::new(seed);
         run.steps(setting("OFFSHOOT_STEPS", 400));
