@@ -48,7 +48,9 @@ fn namespace(name: &[u8]) -> Result<Namespace> {
         .find(|(prefix, _)| name.starts_with(prefix))
         .map(|(prefix, namespace)| (name.len() > prefix.len()).then_some(*namespace))
         .map_or(Ok(None), |found| {
-            found.map(Some).ok_or_else(|| Error::new(Code::Invalid, "a namespace alone is no name of an attribute"))
+            found
+                .map(Some)
+                .ok_or_else(|| Error::new(Code::Invalid, "a namespace alone is no name of an attribute"))
         })?,
     };
     found.ok_or_else(|| {
