@@ -289,7 +289,7 @@ impl Pool {
     /// Makes a new inode with a name; counts a reference to it.
     ///
     /// # Errors
-    /// `Exists`, `NotFound` (the parent was removed), `NotDirectory`, `ReadOnly`, `NameTooLong`, `NoSpace`.
+    /// `Exists`, `NotFound` or `Stale` (the parent was removed), `NotDirectory`, `ReadOnly`, `NameTooLong`, `NoSpace`.
     pub async fn create(&self, parent: Ino, name: &[u8], new: NewInode) -> Result<Attributes> {
         check_name(name)?;
         let operation = Operation::Create { parent, name: Name::from_slice(name), new };

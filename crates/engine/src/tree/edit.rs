@@ -379,7 +379,10 @@ fn shrink<K: Tree>(root: &mut Root<K>, nodes: &dyn Nodes) {
         let Ok(node) = link.node(nodes) else { return };
         match &node.body {
             _ if node_is_empty(&node) => *root = None,
-            Body::Branch(children) if children.len() == 1 => *root = Some(children[0].link.clone()),
+            // Only to a node that is at hand: what follows in the same operation may need it.
+            Body::Branch(children) if children.len() == 1 && children[0].link.node(nodes).is_ok() => {
+                *root = Some(children[0].link.clone());
+            }
             _ => return,
         }
     }
