@@ -220,7 +220,8 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
     dead_objects.extend(compacted.left);
     dead_objects.sort_unstable();
     dead_objects.dedup();
-    dead_objects.retain(|object| !table.values().any(|record| record.object == *object));
+    let used: rustc_hash::FxHashSet<ObjectName> = table.values().map(|record| record.object).collect();
+    dead_objects.retain(|object| !used.contains(object));
     next.next_segment = items.next_segment();
     next.born = counted.born.iter().map(|(address, born)| (*address, born.kind)).collect();
     {
@@ -298,17 +299,8 @@ async fn cut(inner: &Inner) -> Result<(State, u64, u64)> {
 
 /// The inode with addresses only.
 fn settled_inode(inode: &crate::record::Inode) -> crate::record::Inode {
-    struct Settle;
-    impl crate::tree::VisitorMut for Settle {
-        fn tree<K: Tree>(&mut self, link: &mut Link<K>) {
-            *link = Link::Stored(link.address().expect("it was just stored"));
-        }
-        fn frame(&mut self, link: &mut crate::kinds::FrameLink) {
-            *link = crate::kinds::FrameLink::Stored(link.address().expect("it was just stored"));
-        }
-    }
     let mut copy = inode.clone();
-    crate::kinds::visit_inode_mut(&mut copy, &mut Settle);
+    crate::kinds::visit_inode_mut(&mut copy, &mut crate::tree::Addresses);
     copy
 }
 

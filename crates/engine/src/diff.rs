@@ -73,10 +73,7 @@ impl Side {
         let inode = match entry {
             Entry::Inode(inode) => inode.clone(),
             Entry::Linked(key) => match tree::find(&self.linked, key, view.nodes)? {
-                Some((node, index)) => match &node.body {
-                    Body::Leaf(entries) => entries[index].1.clone(),
-                    Body::Branch(_) => unreachable!("find returns leaves"),
-                },
+                Some((node, index)) => node.value(index).clone(),
                 None => return Err(ErrorKind::Corrupt.into()),
             },
         };

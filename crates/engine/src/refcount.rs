@@ -230,10 +230,7 @@ pub(crate) async fn stored_count(ledger: &Root<Ledger>, address: Address, nodes:
     loop {
         match tree::find(ledger, &address.raw(), nodes) {
             Ok(None) => return Ok(1),
-            Ok(Some((node, index))) => match &node.body {
-                tree::Body::Leaf(entries) => return Ok(entries[index].1),
-                tree::Body::Branch(_) => unreachable!("find returns leaves"),
-            },
+            Ok(Some((node, index))) => return Ok(*node.value(index)),
             Err(missing) => nodes.fetch(missing).await?,
         }
     }

@@ -11,7 +11,8 @@ mod scan;
 
 pub(crate) use edit::{insert, pull, pull_beside, remove, remove_range, update};
 pub(crate) use node::{
-    AnyNode, Body, ChangedMark, ChangedNodes, Link, Node, Root, Tree, Visitor, VisitorMut, decode_address,
+    Addresses, AnyNode, Body, ChangedMark, ChangedNodes, Link, Node, Root, Tree, Visitor, VisitorMut,
+    decode_address,
 };
 pub(crate) use scan::{child_of, find, last_before, scan, total_weight};
 

@@ -56,10 +56,7 @@ fn resolve(
     }
     let key = AliasKey { outer: outer.uid, foreign: identity.foreign() };
     match tree::find(aliases, &key, nodes)? {
-        Some((node, index)) => match &node.body {
-            tree::Body::Leaf(entries) => Ok(entries[index].1),
-            tree::Body::Branch(_) => unreachable!("find returns leaves"),
-        },
+        Some((node, index)) => Ok(*node.value(index)),
         None => Err(Interrupt::Alias(key)),
     }
 }
@@ -108,17 +105,11 @@ impl std::ops::Deref for Holder<'_> {
     fn deref(&self) -> &Inode {
         match self {
             Self::Base(inode) => inode,
-            Self::Entry(node, index) => match &node.body {
-                tree::Body::Leaf(entries) => match &entries[*index].1 {
-                    Entry::Inode(inode) => inode,
-                    Entry::Linked(_) => unreachable!("holders are made for inodes only"),
-                },
-                tree::Body::Branch(_) => unreachable!("find returns leaves"),
+            Self::Entry(node, index) => match node.value(*index) {
+                Entry::Inode(inode) => inode,
+                Entry::Linked(_) => unreachable!("holders are made for inodes only"),
             },
-            Self::Side(node, index) => match &node.body {
-                tree::Body::Leaf(entries) => &entries[*index].1,
-                tree::Body::Branch(_) => unreachable!("find returns leaves"),
-            },
+            Self::Side(node, index) => node.value(*index),
         }
     }
 }
@@ -167,12 +158,9 @@ impl<'a> View<'a> {
     pub(crate) fn entry(self, directory: &Inode, key: &EntryKey) -> Result<Found<'a>, Interrupt> {
         let directory = directory.directory().ok_or(ErrorKind::NotDirectory)?;
         let (node, index) = tree::find(&directory.entries, key, self.nodes)?.ok_or(ErrorKind::NotFound)?;
-        let linked = match &node.body {
-            tree::Body::Leaf(entries) => match &entries[index].1 {
-                Entry::Inode(_) => None,
-                Entry::Linked(key) => Some(*key),
-            },
-            tree::Body::Branch(_) => unreachable!("find returns leaves"),
+        let linked = match node.value(index) {
+            Entry::Inode(_) => None,
+            Entry::Linked(key) => Some(*key),
         };
         Ok(match linked {
             None => Found::Inode(Holder::Entry(node, index)),

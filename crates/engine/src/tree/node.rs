@@ -84,6 +84,18 @@ pub(crate) trait VisitorMut {
     fn frame(&mut self, link: &mut FrameLink);
 }
 
+/// Reduces every link to its address. All must have one.
+pub(crate) struct Addresses;
+
+impl VisitorMut for Addresses {
+    fn tree<K: Tree>(&mut self, link: &mut Link<K>) {
+        *link = Link::Stored(link.address().expect("children are stored before their parent"));
+    }
+    fn frame(&mut self, link: &mut FrameLink) {
+        *link = FrameLink::Stored(link.address().expect("frames are stored before what leads to them"));
+    }
+}
+
 /// A child of a branch: the subtree of all keys from `key` to the next child's key. The first child's key is no bound: the subtree
 /// holds all lower keys too.
 pub(crate) struct Branch<K: Tree> {
@@ -149,6 +161,17 @@ impl<K: Tree> Node<K> {
         K::key_bytes(key) + 20
     }
 
+    /// The value at an index that [`super::find`] gave.
+    ///
+    /// # Panics
+    /// If the page is a branch.
+    pub(crate) fn value(&self, index: usize) -> &K::Value {
+        match &self.body {
+            Body::Leaf(entries) => &entries[index].1,
+            Body::Branch(_) => unreachable!("find returns leaves"),
+        }
+    }
+
     /// Sum of the weights of all entries below.
     pub(crate) fn weight(&self) -> u64 {
         match &self.body {
@@ -183,18 +206,9 @@ impl<K: Tree> Node<K> {
     /// # Panics
     /// If a link has no address yet.
     pub(crate) fn settled(&self, address: Address) -> Self {
-        struct Settle;
-        impl VisitorMut for Settle {
-            fn tree<K: Tree>(&mut self, link: &mut Link<K>) {
-                *link = Link::Stored(link.address().expect("children are stored before their parent"));
-            }
-            fn frame(&mut self, link: &mut FrameLink) {
-                *link = FrameLink::Stored(link.address().expect("frames are stored before their node"));
-            }
-        }
         let mut copy = self.fork();
         copy.changed = None;
-        copy.visit_mut(&mut Settle);
+        copy.visit_mut(&mut Addresses);
         copy.stored = AtomicU64::new(address.raw());
         copy
     }
