@@ -7,6 +7,7 @@
 //! [`Ino::ROOT`] is always known.
 
 mod inner;
+mod pieces;
 mod read;
 
 use std::sync::Arc;
@@ -407,12 +408,24 @@ impl Pool {
         self.inner.read_link(ino).await
     }
 
-    /// Appends up to `length` bytes from `offset` to `into`; fewer only at the end of the file. Holes read as zeros.
+    /// Up to `length` bytes from `offset`, in pieces that follow one another; fewer bytes only at the end of the file. Holes
+    /// read as zeros. Large pieces are shared with the cache and not copied; there are at most 2 for each 16 KiB, and one.
     ///
     /// # Errors
     /// `IsDirectory`, `Invalid`, `Corrupt`, `Store`.
+    pub async fn read_pieces(&self, ino: Ino, offset: u64, length: usize) -> Result<Vec<Bytes>> {
+        self.inner.read(ino, offset, length).await
+    }
+
+    /// Appends to `into` what [`Pool::read_pieces`] finds.
+    ///
+    /// # Errors
+    /// As [`Pool::read_pieces`].
     pub async fn read(&self, ino: Ino, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<()> {
-        self.inner.read(ino, offset, length, into).await
+        for piece in self.read_pieces(ino, offset, length).await? {
+            into.extend_from_slice(&piece);
+        }
+        Ok(())
     }
 
     /// Writes all of `data` at `offset`; with `clear_set_id` the set-user-id and set-group-id bits go (as after a write by

@@ -140,10 +140,16 @@ impl LogWriter {
                 self.number = tail.file;
                 self.offset = 0;
             }
-            let payload = Bytes::copy_from_slice(&tail.out.bytes);
+            let payload = Bytes::from(std::mem::take(&mut tail.out.bytes));
             let header = batch::header(self.number, tail.first, tail.operations, &payload);
             let length = (header.len() + payload.len()) as u64;
-            self.store.append(self.number, self.offset, &[header, payload])?;
+            let parts = [header, payload];
+            let appended = self.store.append(self.number, self.offset, &parts);
+            if let Err(error) = appended {
+                let [_, payload] = parts;
+                tail.out.bytes = payload.into();
+                return Err(error);
+            }
             self.offset += length;
             self.metrics.log_batches.add(1);
             self.metrics.log_bytes.add(length);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::inner::Inner;
+use super::pieces::Pieces;
 use crate::content;
 use crate::kinds::{EntryKey, Extent, FrameLink};
 use crate::namespace::{
@@ -234,30 +235,31 @@ impl Inner {
         .await
     }
 
-    pub(crate) async fn read(&self, ino: Ino, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<()> {
+    pub(crate) async fn read(&self, ino: Ino, offset: u64, length: usize) -> Result<Vec<Bytes>> {
+        let mut pieces = Pieces::default();
         let mut at = offset;
         let mut left = length as u64;
-        into.reserve(length.min(4 << 20));
         while left > 0 {
             let (piece, pin) =
                 self.with_inode(ino, |inode, _, view| Ok((look(inode, at, left, view)?, view.pin()))).await?;
             let done = match piece {
                 Piece::End => break,
                 Piece::Bytes(bytes) => {
-                    into.extend_from_slice(&bytes);
-                    bytes.len() as u64
+                    let length = bytes.len() as u64;
+                    pieces.share(bytes);
+                    length
                 }
                 Piece::Extents(extents, end) => {
                     let start = at;
                     for (extent_start, extent) in extents {
                         let first = extent_start.max(at);
                         let last = (extent_start + u64::from(extent.length)).min(end);
-                        into.resize(into.len() + (first - at) as usize, 0);
+                        pieces.zeros((first - at) as usize);
                         let from = extent.start as usize + (first - extent_start) as usize;
-                        self.copy_frame(&extent.frame, from, (last - first) as usize, into).await?;
+                        self.read_frame(&extent.frame, from, (last - first) as usize, &mut pieces).await?;
                         at = last;
                     }
-                    into.resize(into.len() + (end - at) as usize, 0);
+                    pieces.zeros((end - at) as usize);
                     at = start;
                     end - start
                 }
@@ -267,20 +269,20 @@ impl Inner {
             left -= done.min(left);
         }
         self.metrics.read_bytes.add(at - offset);
-        Ok(())
+        Ok(pieces.finish())
     }
 
-    async fn copy_frame(
+    async fn read_frame(
         &self,
         link: &FrameLink,
         from: usize,
         length: usize,
-        into: &mut Vec<u8>,
+        into: &mut Pieces,
     ) -> Result<()> {
         let address = match link {
             FrameLink::Memory(frame) => {
-                let copied = frame.with(|bytes| into.extend_from_slice(&bytes[from..from + length]));
-                if copied.is_some() {
+                // It may be written to as long as nothing else refers to it, so it is copied.
+                if frame.with(|bytes| into.copy(&bytes[from..from + length])).is_some() {
                     return Ok(());
                 }
                 frame.address().expect("a frame without bytes is stored")
@@ -288,10 +290,13 @@ impl Inner {
             FrameLink::Stored(address) => *address,
         };
         let bytes = self.items.frame(address).await?;
-        let part = bytes.get(from..from + length).ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, format!("frame {address:?} is shorter than the file says"))
-        })?;
-        into.extend_from_slice(part);
+        if bytes.len() < from + length {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("frame {address:?} is shorter than the file says"),
+            ));
+        }
+        into.share(bytes.slice(from..from + length));
         Ok(())
     }
 
@@ -321,9 +326,9 @@ impl Inner {
             Xattrs::None => Arc::default(),
             Xattrs::Inline(list) => list,
             Xattrs::Frame(frame, length) => {
-                let mut bytes = Vec::new();
-                self.copy_frame(&frame, 0, length as usize, &mut bytes).await?;
-                Arc::new(decode_xattr_frame(&bytes)?)
+                let mut pieces = Pieces::default();
+                self.read_frame(&frame, 0, length as usize, &mut pieces).await?;
+                Arc::new(decode_xattr_frame(&pieces.finish().concat())?)
             }
         })
     }

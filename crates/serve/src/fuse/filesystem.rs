@@ -3,7 +3,6 @@
 //! Futures of the pool are normally ready at first poll; one that is not has to fetch from the store, and then its thread waits. A request
 //! that panics is answered with `EIO` and costs nobody else anything.
 
-use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -63,10 +62,6 @@ pub(super) struct Requests {
     says_set_id: bool,
     /// The kernel opens directories without asking.
     opens_directories: bool,
-}
-
-thread_local! {
-    static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Requests {
@@ -413,16 +408,16 @@ impl Filesystem for Requests {
         reply: ReplyData,
     ) {
         guard(|| {
-            READ.with_borrow_mut(|buffer| {
-                buffer.clear();
-                let read = self
-                    .handle(handle)
-                    .and_then(|handle| block_on(self.vfs.read(&handle, offset, size as usize, buffer)));
-                match read {
-                    Ok(()) => reply.data(buffer),
-                    Err(error) => reply.error(map::errno(&error)),
-                }
-            });
+            let read = self
+                .handle(handle)
+                .and_then(|handle| block_on(self.vfs.read(&handle, offset, size as usize)));
+            match read {
+                Ok(pieces) => match pieces.as_slice() {
+                    [piece] => reply.data(piece),
+                    pieces => reply.data(&pieces.concat()),
+                },
+                Err(error) => reply.error(map::errno(&error)),
+            }
         });
     }
 

@@ -15,20 +15,21 @@ use crate::watch::Change;
 const SIZE_MAX: u64 = i64::MAX as u64;
 
 impl Vfs {
-    /// Appends up to `length` bytes from `offset` to `into`; fewer only at the end of the file.
+    /// Up to `length` bytes from `offset`, in pieces that follow one another; fewer bytes only at the end of the file. See
+    /// [`offshoot_engine::Pool::read_pieces`] for how many pieces there can be.
     ///
     /// # Errors
     /// `BadHandle`, `IsDirectory`, `Io`.
-    pub async fn read(&self, handle: &Handle, offset: u64, length: usize, into: &mut Vec<u8>) -> Result<()> {
+    pub async fn read(&self, handle: &Handle, offset: u64, length: usize) -> Result<Vec<Bytes>> {
         handle.require(Access::READ)?;
-        self.pool().read(handle.ino(), offset, length, into).await?;
+        let pieces = self.pool().read_pieces(handle.ino(), offset, length).await?;
         if !handle.access_noted.load(Ordering::Relaxed) {
             handle.access_noted.store(true, Ordering::Relaxed);
             if !handle.access().contains(Access::KEEP_ACCESS_TIME) {
                 self.note_access(handle.ino()).await;
             }
         }
-        Ok(())
+        Ok(pieces)
     }
 
     /// Writes all of `data` at `offset`, or at the end through a handle for appending. With `clear_set_id` set-id bits go, as

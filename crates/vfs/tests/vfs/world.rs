@@ -81,9 +81,8 @@ impl World {
     }
 
     pub(crate) fn read(&self, handle: &Handle) -> String {
-        let mut content = Vec::new();
-        block_on(self.vfs.read(handle, 0, 1 << 20, &mut content)).unwrap();
-        String::from_utf8(content).unwrap()
+        let pieces = block_on(self.vfs.read(handle, 0, 1 << 20)).unwrap();
+        String::from_utf8(pieces.concat()).unwrap()
     }
 
     pub(crate) fn content(&self, path: &str) -> String {
