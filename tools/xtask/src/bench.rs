@@ -15,6 +15,7 @@ mod programs;
 mod randomio;
 mod row;
 mod sequential;
+mod sink;
 mod table;
 mod treeclones;
 

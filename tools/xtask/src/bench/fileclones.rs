@@ -12,6 +12,8 @@ use crate::mounts::Disk;
 use crate::place::Place;
 
 const SEED: u64 = 7;
+/// Against FICLONE of a file in small pieces.
+const GOAL: Goal = Goal::RatioAtMost(0.33);
 
 /// How the file is written decides how many extents FICLONE has to copy, XFS merging most of what goes through the cache: one way
 /// alone would say more about the choice than about the file systems.
@@ -31,10 +33,11 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Row>> {
         drop(btrfs);
         let (ours, empty) = ours(bench, &place, size, rounds, direct)?;
         let what = format!("clone of {} MiB written in 4 KiB pieces, {way}", size >> 20);
-        let goal = Goal::RatioAtMost(0.33);
+        // XFS makes a few large extents of what goes through the cache: there is nothing fragmented to clone then.
+        let on_xfs_goal = if direct { GOAL } else { Goal::None };
         rows.push(Row::against(&what, ours, "clone of an empty file", empty, Goal::RatioAtMost(1.2)));
-        rows.push(Row::against(&what, ours, "FICLONE on btrfs", on_btrfs, goal));
-        rows.push(Row::against(&what, ours, "FICLONE on XFS", on_xfs, goal));
+        rows.push(Row::against(&what, ours, "FICLONE on btrfs", on_btrfs, GOAL));
+        rows.push(Row::against(&what, ours, "FICLONE on XFS", on_xfs, on_xfs_goal));
     }
     Ok(rows)
 }

@@ -15,12 +15,12 @@ use fuser::{
 use crate::cleanup::{Guard, Undo};
 
 /// How long the kernel may believe an answer.
-const VALID: Duration = Duration::from_secs(60);
+pub(super) const VALID: Duration = Duration::from_secs(60);
 
 struct Nothing;
 
 /// Numbers of directories are even, those of files odd.
-fn attributes(ino: u64) -> FileAttr {
+pub(super) fn attributes(ino: u64) -> FileAttr {
     let kind = if ino == 1 || ino.is_multiple_of(2) { FileType::Directory } else { FileType::RegularFile };
     FileAttr {
         ino: INodeNo(ino),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::row::{Goal, Row, seconds};
+use super::sink::Sink;
 use super::{Bench, drop_caches, median, timed};
 use crate::place::{Ext4, Place};
 use crate::program;
@@ -40,10 +41,28 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Row>> {
                 times.push(timed(|| work(&dir))?.0);
             }
         }
-        rows.push(Row::against(what, seconds(median(ours)), "ext4", seconds(median(theirs)), GOAL));
+        let ours = seconds(median(ours));
+        rows.push(Row::against(what, ours, "ext4", seconds(median(theirs)), GOAL));
+        if at == 0 {
+            let floor = seconds(median(onto_sink(&place, &source, bench.size(3, 1))?));
+            rows.push(Row::against(what, ours, "a FUSE file system that keeps nothing", floor, Goal::None));
+        }
     }
     server.stop()?;
     Ok(rows)
+}
+
+/// The same untar where nothing is behind the kernel's requests.
+fn onto_sink(place: &Place, source: &Source, rounds: usize) -> Result<Vec<Duration>> {
+    let sink = Sink::mount(&place.join("sink"))?;
+    (0..rounds)
+        .map(|round| {
+            let dir = sink.point().join(format!("work-{round}"));
+            std::fs::create_dir(&dir)?;
+            drop_caches()?;
+            Ok(timed(|| source.untar(&dir))?.0)
+        })
+        .collect()
 }
 
 /// What is measured, by its name, in a new directory.
