@@ -16,16 +16,20 @@
 //! half a minute of accepted writes unless each is fetched back first. Writes of up to 1 MiB go through at once instead; only shared writable
 //! mappings hold data back, and `writeback` brings those in before a clone.
 //!
-//! Not here: locks, which the kernel keeps, and what `fuser` 0.18 does not carry: files without a name, `syncfs`, creation times, and
-//! further groups of the caller. It also panics, on the thread that reads the request, at a time whose seconds are the smallest of all.
+//! From the outside in: `session` makes and ends a mount and has the threads, `device` is what they read and write, `wire` knows the
+//! bytes, and `operations` what they mean.
+//!
+//! Not here: locks, which the kernel keeps.
 
-mod filesystem;
+mod device;
 mod handles;
 mod invalidate;
 mod known;
 mod map;
 mod mount;
+mod operations;
 mod session;
+mod wire;
 mod writeback;
 
 use std::io;

@@ -3,18 +3,17 @@
 //! Changes are queued by whoever makes them and sent by one thread, because a notification may wait for locks that the kernel holds
 //! while one of its requests waits for us. The queue is bounded. A change by the control plane waits for room; one by another
 //! session must not wait, so it is dropped with a warning when there is none, and the kernel finds out when its memory of the old state
-//! ends ([`super::filesystem::CACHE_TIME`]).
+//! ends ([`super::operations::CACHE_TIME`]).
 
 use std::collections::VecDeque;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fuser::{INodeNo, Notifier};
 use offshoot_engine::Ino;
 use offshoot_vfs::{Change, SessionId, Watcher};
 use parking_lot::{Condvar, Mutex};
+
+use super::device::Notifier;
 
 /// Most changes that wait to be sent.
 const QUEUE_MAX: usize = 1 << 16;
@@ -129,17 +128,14 @@ impl Watcher for Invalidation {
 
 fn send(notifier: &Notifier, notice: &Notice) {
     let sent = match notice {
+        // The second also ends what is cached of the directory where the kernel does not know this name.
         Notice::Entry { parent, name } => {
-            let parent = INodeNo(parent.0);
-            // The second also ends what is cached of the directory where the kernel does not know this name.
-            notifier
-                .inval_entry(parent, OsStr::from_bytes(name))
-                .and_then(|()| notifier.inval_inode(parent, 0, 0))
+            notifier.invalidate_entry(parent.0, name).and_then(|()| notifier.invalidate_inode(parent.0, 0, 0))
         }
-        Notice::Attributes { ino } => notifier.inval_inode(INodeNo(ino.0), -1, 0),
+        Notice::Attributes { ino } => notifier.invalidate_inode(ino.0, -1, 0),
         Notice::Content { ino, offset, length } => {
             let signed = |value: u64| i64::try_from(value).unwrap_or(0);
-            notifier.inval_inode(INodeNo(ino.0), signed(*offset), signed(*length))
+            notifier.invalidate_inode(ino.0, signed(*offset), signed(*length))
         }
     };
     if let Err(error) = sent {

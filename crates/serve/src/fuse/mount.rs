@@ -17,9 +17,9 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
+use super::device::DEVICE;
 use super::{FILE_SYSTEM_TYPE, FuseOptions, MountError};
 
-const DEVICE: &str = "/dev/fuse";
 const HELPER: &str = "fusermount3";
 const SUBTYPE: &str = "offshoot";
 
@@ -83,11 +83,6 @@ pub(super) fn mount(options: &FuseOptions, source: &str) -> Result<Mount, MountE
     })?;
     let point = MountPoint { path, device_number, ended: AtomicBool::new(false) };
     Ok(Mount { device, point, replaced_dead })
-}
-
-/// Whether this process may open the device itself, as each thread with a queue of its own does.
-pub(super) fn may_open_device() -> bool {
-    File::options().read(true).write(true).open(DEVICE).is_ok()
 }
 
 /// The absolute path of the mount point, fit to be mounted on.

@@ -1,20 +1,26 @@
 //! [`FuseSession`]: the life of one mount, from making it to its last request.
 
+mod handshake;
+mod wait;
+mod worker;
+
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use fuser::{Config, Session, SessionACL};
 use futures::executor::block_on;
 use offshoot_vfs::{AccessTime, Flusher, Vfs, Watcher};
 use parking_lot::Mutex;
 
-use super::filesystem::Requests;
+use self::worker::{BUFFER_BYTES, Ending, Shared, Worker};
+use super::device::{Device, Notifier};
 use super::handles::Handles;
 use super::invalidate::Invalidation;
 use super::mount::{self, MountPoint};
+use super::operations::Requests;
 use super::writeback::Writeback;
 use super::{FuseOptions, MountError};
 
@@ -30,8 +36,8 @@ pub struct FuseSession {
 }
 
 impl FuseSession {
-    /// Mounts a file system. `runtime` runs the rare work that a request must not wait for on its own thread. The threads that
-    /// serve requests have the stack that `RUST_MIN_STACK` says, as `fuser` leaves it to the standard library.
+    /// Mounts a file system and returns when it is served. `runtime` runs the rare work that a request must not wait for on its own
+    /// thread.
     ///
     /// # Errors
     /// See [`MountError`]; each says what to do.
@@ -59,68 +65,41 @@ impl FuseSession {
         vfs: Vfs,
         runtime: tokio::runtime::Handle,
         options: &FuseOptions,
-        device: std::os::fd::OwnedFd,
+        device: OwnedFd,
         point: Arc<MountPoint>,
         replaced_dead: bool,
     ) -> io::Result<FuseSession> {
+        let device = Arc::new(Device::new(device));
+        // Who may use the mount is the kernel's to decide, from the options of the mount.
+        let agreement = handshake::greet(&device, &mut vec![0; BUFFER_BYTES])?;
         let vfs = match options.read_only {
             true => vfs.open_session().with_access_time(AccessTime::None),
             false => vfs.open_session(),
         };
         let handles = Arc::new(Handles::default());
-        let requests = Requests::new(vfs.clone(), runtime, handles.clone());
-        let mut config = Config::default();
-        config.n_threads = Some(options.threads.max(1));
-        config.clone_fd = mount::may_open_device();
-        // Who may use the mount is the kernel's to decide, from the options of the mount.
-        let session = Session::from_fd(requests, device, SessionACL::All, config)?;
-        let notifier = session.notifier();
+        let notifier = Notifier::new(device.clone());
         let invalidation = Invalidation::new(vfs.session());
         let writeback = Arc::new(Writeback {
             vfs: vfs.clone(),
-            handles,
+            handles: handles.clone(),
             notifier: notifier.clone(),
             mount_point: point.path().to_owned(),
         });
         let alive = Arc::new(AtomicBool::new(true));
-        let mut threads = Vec::new();
-        let notify = {
-            let invalidation = invalidation.clone();
-            move || invalidation.run(&notifier)
+        let ending = Ending {
+            working: AtomicUsize::new(0),
+            alive: alive.clone(),
+            point: point.clone(),
+            invalidation: invalidation.clone(),
+            writeback: Mutex::new(Some(writeback.clone())),
         };
-        let serve = {
-            let (alive, invalidation, writeback) = (alive.clone(), invalidation.clone(), writeback.clone());
-            let point = point.clone();
-            move || {
-                let ended = session.run();
-                point.end();
-                alive.store(false, Ordering::Release);
-                invalidation.end();
-                // The file system knows it weakly; as long as requests are served there may be something to bring in.
-                drop(writeback);
-                match ended {
-                    Ok(()) => tracing::info!(mount_point = %point.path().display(), "unmounted"),
-                    Err(error) => {
-                        tracing::error!(mount_point = %point.path().display(), %error, "mount ended")
-                    }
-                }
-            }
-        };
-        for (name, body) in
-            [("notify", Box::new(notify) as Box<dyn FnOnce() + Send>), ("fuse", Box::new(serve))]
-        {
-            match std::thread::Builder::new().name(format!("offshoot-{name}")).spawn(body) {
-                Ok(thread) => threads.push(thread),
-                Err(error) => {
-                    invalidation.end();
-                    return Err(error);
-                }
-            }
-        }
         let watcher: Arc<dyn Watcher> = invalidation.clone();
         vfs.add_watcher(Arc::downgrade(&watcher));
-        let flusher: Arc<dyn Flusher> = writeback.clone();
+        let flusher: Arc<dyn Flusher> = writeback;
         vfs.add_flusher(Arc::downgrade(&flusher));
+        let requests = Requests::new(vfs, runtime, handles, &agreement);
+        let shared = Arc::new(Shared { requests, ending });
+        let threads = start(&shared, device, notifier, options.threads.max(1))?;
         read_ahead(point.device_number());
         tracing::info!(mount_point = %point.path().display(), "mounted");
         Ok(FuseSession { point, replaced_dead, alive, threads: Mutex::new(threads) })
@@ -172,6 +151,35 @@ impl std::fmt::Debug for FuseSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FuseSession").field("mount_point", &self.mount_point()).finish_non_exhaustive()
     }
+}
+
+/// Starts the thread that notifies and `count` that serve. Each of those has a descriptor of its own where the device may be
+/// opened; the others share the first.
+fn start(
+    shared: &Arc<Shared>,
+    device: Arc<Device>,
+    notifier: Notifier,
+    count: usize,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    // All are counted before the first may end.
+    let workers: Vec<Worker> = (0..count).map(|_| Worker::new(shared.clone())).collect();
+    let invalidation = shared.ending.invalidation.clone();
+    let notify = std::thread::Builder::new().name("offshoot-notify".to_owned());
+    let mut threads = vec![notify.spawn(move || invalidation.run(&notifier))?];
+    for (number, worker) in workers.into_iter().enumerate() {
+        let own = match number {
+            0 => device.clone(),
+            _ => device.duplicate().map_or_else(
+                |error| {
+                    tracing::debug!(%error, "a thread of the mount shares the first descriptor");
+                    device.clone()
+                },
+                Arc::new,
+            ),
+        };
+        threads.push(worker.start(number, own)?);
+    }
+    Ok(threads)
 }
 
 /// Lets the kernel read ahead as much as one request can carry. Only root may, and only where `/sys` is there; without it

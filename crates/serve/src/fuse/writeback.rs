@@ -14,11 +14,11 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fuser::{INodeNo, Notifier};
 use futures::executor::block_on;
 use offshoot_engine::Ino;
 use offshoot_vfs::{FlushRequest, Flusher, Vfs};
 
+use super::device::Notifier;
 use super::handles::Handles;
 
 pub(super) struct Writeback {
@@ -56,7 +56,7 @@ impl Writeback {
     }
 
     fn invalidate(&self, ino: Ino) -> io::Result<()> {
-        self.notifier.inval_inode(INodeNo(ino.0), 0, 0)
+        self.notifier.invalidate_inode(ino.0, 0, 0)
     }
 }
 

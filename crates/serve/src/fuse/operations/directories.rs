@@ -1,0 +1,88 @@
+//! Listing directories, with and without what their names lead to.
+
+use futures::executor::block_on;
+use offshoot_engine::{DirectoryItem, Ino, Kind};
+use offshoot_vfs::Error;
+
+use super::{Answer, Asked, CACHE_TIME, Outcome, Refusal, Requests};
+use crate::fuse::map;
+use crate::fuse::wire::reply::{self, Entry, Reply};
+
+/// Entries that are fetched at a time to fill an answer.
+const BATCH: usize = 32;
+
+impl Requests {
+    /// Where the kernel can do without, it opens directories itself from the first answer on, and caches what it reads of them.
+    pub(super) fn open_directory(&self) -> Outcome {
+        if self.opens_directories {
+            return Err(Refusal::Errno(libc::ENOSYS));
+        }
+        Ok(Answer::Opened { handle: 0, flags: reply::OPEN_KEEP_CACHE | reply::OPEN_CACHE_DIRECTORY })
+    }
+
+    /// Every entry from `offset` on for which `size` bytes have room. The first two are the directory itself and its parent.
+    pub(super) fn read_directory(
+        &self,
+        asked: &Asked<'_>,
+        offset: u64,
+        size: u32,
+        plus: bool,
+        reply: &mut Reply,
+    ) -> Outcome {
+        let (directory, limit) = (asked.ino(), size as usize);
+        if offset == 0 && !add_dots(reply, limit, plus, directory, b".", 1) {
+            return Ok(Answer::Content);
+        }
+        if offset <= 1 && !add_dots(reply, limit, plus, self.vfs.parent(directory)?, b"..", 2) {
+            return Ok(Answer::Content);
+        }
+        self.add_items(asked, offset, limit, plus, reply)?;
+        Ok(Answer::Content)
+    }
+
+    fn add_items(
+        &self,
+        asked: &Asked<'_>,
+        offset: u64,
+        limit: usize,
+        plus: bool,
+        reply: &mut Reply,
+    ) -> Result<(), Error> {
+        let caller = asked.caller();
+        // Cookies of the pool start at 3.
+        let mut cookie = if offset <= 2 { 0 } else { offset };
+        loop {
+            let items = block_on(self.vfs.read_dir(&caller, asked.ino(), cookie, BATCH, plus))?;
+            for (index, item) in items.iter().enumerate() {
+                if !add_item(reply, limit, plus, item) {
+                    if plus {
+                        items[index..].iter().for_each(|item| self.vfs.forget(item.attributes.ino, 1));
+                    }
+                    return Ok(());
+                }
+                if plus {
+                    self.known.remember(item.attributes.ino);
+                }
+            }
+            match items.last() {
+                Some(last) if items.len() >= BATCH => cookie = last.cookie,
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Adds `.` or `..`. Of these two the kernel takes number and type, and counts no reference.
+fn add_dots(reply: &mut Reply, limit: usize, plus: bool, ino: Ino, name: &[u8], next: u64) -> bool {
+    let entry = Entry { node: ino.0, next, kind: map::entry_kind(Kind::Directory), name };
+    let absent = map::absent();
+    reply.directory_entry(limit, &entry, plus.then_some((&absent, CACHE_TIME)))
+}
+
+fn add_item(reply: &mut Reply, limit: usize, plus: bool, item: &DirectoryItem) -> bool {
+    let DirectoryItem { attributes, name, cookie, .. } = item;
+    let kind = map::entry_kind(attributes.kind);
+    let entry = Entry { node: attributes.ino.0, next: *cookie, kind, name };
+    let inode = map::inode(attributes);
+    reply.directory_entry(limit, &entry, plus.then_some((&inode, CACHE_TIME)))
+}
