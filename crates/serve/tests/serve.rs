@@ -12,5 +12,11 @@ mod files;
 mod lifecycle;
 #[path = "serve/mapping.rs"]
 mod mapping;
+#[path = "serve/sync.rs"]
+mod sync;
+#[path = "serve/times.rs"]
+mod times;
+#[path = "serve/unnamed.rs"]
+mod unnamed;
 #[path = "serve/world.rs"]
 mod world;

@@ -336,3 +336,6 @@ fn not_taken(device: &Device, header: &Header, error: &io::Error) {
         tracing::debug!(?header, %error, "answer not taken");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, CWD, FallocateFlags, RenameFlags, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{CWD, FallocateFlags, RenameFlags, XattrFlags};
 
 use crate::world::World;
 
@@ -76,20 +76,6 @@ fn a_removed_file_and_a_removed_directory_live_while_they_are_open() {
     assert!(directory.metadata().unwrap().is_dir());
     let made = rustix::fs::mkdirat(&directory, "x", rustix::fs::Mode::RWXU);
     assert_eq!(made, Err(rustix::io::Errno::NOENT));
-}
-
-#[test]
-fn times_keep_their_nanoseconds_before_1970_too() {
-    let world = World::new();
-    File::create(world.path("f")).unwrap();
-    for (secs, nanos) in [(-1, 500_000_000), (-2, 0), (0, 1), (1 << 33, 999_999_999)] {
-        let time = Timespec { tv_sec: secs, tv_nsec: nanos };
-        let times = Timestamps { last_access: time, last_modification: time };
-        rustix::fs::utimensat(CWD, world.path("f"), &times, AtFlags::empty()).unwrap();
-        let found = fs::metadata(world.path("f")).unwrap();
-        assert_eq!((found.mtime(), found.mtime_nsec()), (secs, nanos));
-        assert_eq!((found.atime(), found.atime_nsec()), (secs, nanos));
-    }
 }
 
 #[test]
