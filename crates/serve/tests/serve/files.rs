@@ -114,6 +114,31 @@ fn a_copied_range_shares_what_it_copies() {
     assert!(futures::executor::block_on(world.vfs.pool().status()).logical_bytes >= before);
 }
 
+/// Linux from 6.18 on asks for all of it at once, others in pieces of less than 4 GiB.
+#[test]
+fn a_range_of_more_than_4_gib_is_copied_whole() {
+    let world = World::new();
+    let length = 5 << 30;
+    let create = |name| {
+        OpenOptions::new().create(true).truncate(true).read(true).write(true).open(world.path(name)).unwrap()
+    };
+    let (source, copy) = (create("a"), create("b"));
+    source.write_all_at(b"end", length - 3).unwrap();
+    let mut done = 0;
+    while done < length {
+        let (mut from, mut to) = (done, done);
+        let left = (length - done) as usize;
+        let copied =
+            rustix::fs::copy_file_range(&source, Some(&mut from), &copy, Some(&mut to), left).unwrap();
+        assert!(copied > 0);
+        done += copied as u64;
+    }
+    assert_eq!(copy.metadata().unwrap().len(), length);
+    let mut end = [0; 3];
+    copy.read_exact_at(&mut end, length - 3).unwrap();
+    assert_eq!(&end, b"end");
+}
+
 #[test]
 fn renames_can_refuse_and_swap() {
     let world = World::new();

@@ -99,3 +99,18 @@ fn one_that_is_open_when_the_mount_goes_is_freed() {
     world.session.unmount(false).unwrap();
     assert!(is_gone(&world, ino));
 }
+
+#[test]
+fn it_gets_its_name_in_the_clone_that_it_was_made_in() {
+    let world = World::new();
+    fs::create_dir(world.path("d")).unwrap();
+    world.clone_path("/d", "/c", offshoot_vfs::ClonePath::default()).unwrap();
+    let mut file = unnamed(&world.path("c"), OFlags::empty()).unwrap();
+    file.write_all(b"content").unwrap();
+    assert_eq!(give_name(&file, &world.path("d/f")), Err(Errno::XDEV));
+    give_name(&file, &world.path("c/f")).unwrap();
+    drop(file);
+    assert_eq!(fs::read(world.path("c/f")).unwrap(), b"content");
+    world.clone_path("/c", "/e", offshoot_vfs::ClonePath::default()).unwrap();
+    assert_eq!(fs::read(world.path("e/f")).unwrap(), b"content");
+}

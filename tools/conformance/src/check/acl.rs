@@ -146,6 +146,22 @@ checks! { "acl";
         refused(getxattr(&f, ACCESS), ENODATA)?;
     }
 
+    /// a list set by an owner outside the file's group takes the set-group-id bit; a supplementary group is enough to keep it
+    fn set_group_id(t) {
+        let long = [(Owner, 7), (Named(BOB.uid), 5), (Group, 5), (Mask, 5), (Other, 5)];
+        for list in [&long[..], &[(Owner, 7), (Group, 5), (Other, 5)]] {
+            for (owner, kept) in [(ALICE, 0o755), (CAROL, 0o2755)] {
+                let f = t.file_of(owner, "f", 0o644)?;
+                sys::chown(&f, owner.uid, STAFF)?;
+                chmod(&f, 0o2755)?;
+                let done = as_user(owner, || setxattr(&f, ACCESS, &encode(list), 0))?;
+                or_skip(done, &[EOPNOTSUPP], "the mount has no access control lists")?;
+                equal(stat(&f)?.mode(), kept)?;
+                sys::unlink(&f)?;
+            }
+        }
+    }
+
     /// removing the list leaves the mode
     fn removal(t) {
         let f = t.file_of(ALICE, "f", 0o600)?;
