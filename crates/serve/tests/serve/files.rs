@@ -139,6 +139,19 @@ fn a_range_of_more_than_4_gib_is_copied_whole() {
     assert_eq!(&end, b"end");
 }
 
+/// The kernel takes the largest request that it is offered, and the pool gets it in one piece.
+#[test]
+fn a_write_of_1_mib_is_one_operation() {
+    let world = World::new();
+    let content: Vec<u8> = (0..1 << 20).map(|n: u32| (n / 3) as u8).collect();
+    let file = File::create(world.path("f")).unwrap();
+    let mutations = || world.vfs.pool().metrics().mutations.get();
+    let before = mutations();
+    file.write_all_at(&content, 0).unwrap();
+    assert_eq!(mutations(), before + 1);
+    assert_eq!(fs::read(world.path("f")).unwrap(), content);
+}
+
 #[test]
 fn renames_can_refuse_and_swap() {
     let world = World::new();
