@@ -101,16 +101,21 @@ fn one_that_is_open_when_the_mount_goes_is_freed() {
 }
 
 #[test]
-fn it_gets_its_name_in_the_clone_that_it_was_made_in() {
+fn it_can_get_its_name_in_another_clone_and_keeps_its_number() {
     let world = World::new();
     fs::create_dir(world.path("d")).unwrap();
     world.clone_path("/d", "/c", offshoot_vfs::ClonePath::default()).unwrap();
-    let mut file = unnamed(&world.path("c"), OFlags::empty()).unwrap();
-    file.write_all(b"content").unwrap();
-    assert_eq!(give_name(&file, &world.path("d/f")), Err(Errno::XDEV));
-    give_name(&file, &world.path("c/f")).unwrap();
-    drop(file);
-    assert_eq!(fs::read(world.path("c/f")).unwrap(), b"content");
+    for (made_in, named) in [("c", "d/f"), ("d", "c/f"), ("c", "c/g")] {
+        let mut file = unnamed(&world.path(made_in), OFlags::empty()).unwrap();
+        file.write_all(b"content").unwrap();
+        let number = file.metadata().unwrap().ino();
+        give_name(&file, &world.path(named)).unwrap();
+        file.write_all(b" and more").unwrap();
+        drop(file);
+        assert_eq!(fs::metadata(world.path(named)).unwrap().ino(), number, "{named}");
+        assert_eq!(fs::read(world.path(named)).unwrap(), b"content and more", "{named}");
+    }
     world.clone_path("/c", "/e", offshoot_vfs::ClonePath::default()).unwrap();
-    assert_eq!(fs::read(world.path("e/f")).unwrap(), b"content");
+    fs::write(world.path("c/f"), b"changed").unwrap();
+    assert_eq!(fs::read(world.path("e/f")).unwrap(), b"content and more");
 }
