@@ -25,12 +25,12 @@ fn each_sync_of_a_file_or_directory_reaches_the_pool() {
     }
 }
 
-/// Linux sends it for `virtiofs` and `fuseblk` only, so it may reach the pool or not; either way it is answered.
+/// Linux 6.18 does not send it to the server of such a mount; one that does is served. Either way it is answered.
 #[test]
 fn syncing_the_file_system_is_answered() {
     let world = World::new();
     let file = File::create(world.path("f")).unwrap();
     let before = syncs(&world);
     rustix::fs::syncfs(&file).unwrap();
-    eprintln!("syncfs reached the pool {} times", syncs(&world) - before);
+    assert!(syncs(&world) <= before + 1);
 }

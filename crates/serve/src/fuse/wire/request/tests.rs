@@ -182,6 +182,17 @@ fn groups_come_as_an_extension() {
     assert!(matches!(decoded.operation, Operation::Create { name: b"name", .. }));
 }
 
+/// As Linux 6.18 sends it: nothing pads the name, and the one group that matters is that of the directory.
+#[test]
+fn an_extension_follows_a_name_of_any_length() {
+    let create = with(words(&[0x8841, 0o100_666, 0o22, 0]), b"member\0");
+    let bytes = request(opcode::CREATE, &create, &words(&[16, 32, 1, 61_050]));
+    assert_eq!(bytes.len(), 79);
+    let decoded = decode(&bytes).unwrap();
+    assert_eq!(decoded.groups.iter().collect::<Vec<_>>(), [61_050]);
+    assert!(matches!(decoded.operation, Operation::Create { name: b"member", mode: 0o100_666, .. }));
+}
+
 #[test]
 fn extensions_that_do_not_add_up_are_refused() {
     let create = with(words(&[0o102, 0o644, 0o22, 0]), b"name\0\0\0\0");
