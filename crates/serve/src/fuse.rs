@@ -9,7 +9,7 @@
 //!   their own, and a clone that was asked for through an attribute runs aside.
 //! - The kernel may cache names, attributes and content for a long time, because every change that it did not make itself is told
 //!   to it (`invalidate`).
-//! - Node ids are inode numbers, with generation 0: numbers are not used again while the kernel knows them.
+//! - Node ids stand for inode numbers ([`node`]), with generation 0: numbers are not used again while the kernel knows them.
 //!
 //! The kernel's write-back cache stays off. With it, the kernel and not the pool decides sizes and modification times of files
 //! that are written to, delays errors such as a full disk until after `close`, and would hide from a clone through another road up to
@@ -27,6 +27,7 @@ mod invalidate;
 mod known;
 mod map;
 mod mount;
+mod node;
 mod operations;
 mod session;
 mod wire;

@@ -14,6 +14,7 @@ use offshoot_vfs::{Change, SessionId, Watcher};
 use parking_lot::{Condvar, Mutex};
 
 use super::device::Notifier;
+use super::node;
 
 /// Most changes that wait to be sent.
 const QUEUE_MAX: usize = 1 << 16;
@@ -130,12 +131,13 @@ fn send(notifier: &Notifier, notice: &Notice) {
     let sent = match notice {
         // The second also ends what is cached of the directory where the kernel does not know this name.
         Notice::Entry { parent, name } => {
-            notifier.invalidate_entry(parent.0, name).and_then(|()| notifier.invalidate_inode(parent.0, 0, 0))
+            let parent = node::of(*parent);
+            notifier.invalidate_entry(parent, name).and_then(|()| notifier.invalidate_inode(parent, 0, 0))
         }
-        Notice::Attributes { ino } => notifier.invalidate_inode(ino.0, -1, 0),
+        Notice::Attributes { ino } => notifier.invalidate_inode(node::of(*ino), -1, 0),
         Notice::Content { ino, offset, length } => {
             let signed = |value: u64| i64::try_from(value).unwrap_or(0);
-            notifier.invalidate_inode(ino.0, signed(*offset), signed(*length))
+            notifier.invalidate_inode(node::of(*ino), signed(*offset), signed(*length))
         }
     };
     if let Err(error) = sent {

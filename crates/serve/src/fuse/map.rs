@@ -3,6 +3,7 @@
 use offshoot_engine::{AllocateMode, Attributes, Kind, RenameMode, SetTime, Timestamp, XattrMode};
 use offshoot_vfs::{Access, Code, Error, Space};
 
+use super::node;
 use super::wire::reply;
 use super::wire::request::Time;
 
@@ -55,7 +56,8 @@ pub(super) fn kind(mode: u32) -> Option<Kind> {
 pub(super) fn inode(attributes: &Attributes) -> reply::Inode {
     let time = |time: Timestamp| (time.secs, time.nanos);
     reply::Inode {
-        node: attributes.ino.0,
+        node: node::of(attributes.ino),
+        ino: attributes.ino.0,
         size: attributes.size,
         blocks: attributes.allocated.div_ceil(SECTOR_BYTES),
         atime: time(attributes.atime),

@@ -26,6 +26,7 @@ use super::device::Device;
 use super::handles::Handles;
 use super::known::Known;
 use super::map;
+use super::node;
 use super::wire::init::{Agreement, Features};
 use super::wire::opcode;
 use super::wire::reply::{self, Reply};
@@ -115,7 +116,7 @@ impl Asked<'_> {
 
     /// The inode that the request is about.
     fn ino(&self) -> Ino {
-        Ino(self.header().node)
+        node::ino(self.header().node)
     }
 
     /// Who asks, with the further groups that the kernel has sent. The kernel has made the checks.

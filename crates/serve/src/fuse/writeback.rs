@@ -20,6 +20,7 @@ use offshoot_vfs::{FlushRequest, Flusher, Vfs};
 
 use super::device::Notifier;
 use super::handles::Handles;
+use super::node;
 
 pub(super) struct Writeback {
     pub(super) vfs: Vfs,
@@ -56,7 +57,7 @@ impl Writeback {
     }
 
     fn invalidate(&self, ino: Ino) -> io::Result<()> {
-        self.notifier.invalidate_inode(ino.0, 0, 0)
+        self.notifier.invalidate_inode(node::of(ino), 0, 0)
     }
 }
 

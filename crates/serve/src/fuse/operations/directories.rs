@@ -74,7 +74,7 @@ impl Requests {
 
 /// Adds `.` or `..`. Of these two the kernel takes number and type, and counts no reference.
 fn add_dots(reply: &mut Reply, limit: usize, plus: bool, ino: Ino, name: &[u8], next: u64) -> bool {
-    let entry = Entry { node: ino.0, next, kind: map::entry_kind(Kind::Directory), name };
+    let entry = Entry { ino: ino.0, next, kind: map::entry_kind(Kind::Directory), name };
     let absent = map::absent();
     reply.directory_entry(limit, &entry, plus.then_some((&absent, CACHE_TIME)))
 }
@@ -82,7 +82,7 @@ fn add_dots(reply: &mut Reply, limit: usize, plus: bool, ino: Ino, name: &[u8], 
 fn add_item(reply: &mut Reply, limit: usize, plus: bool, item: &DirectoryItem) -> bool {
     let DirectoryItem { attributes, name, cookie, .. } = item;
     let kind = map::entry_kind(attributes.kind);
-    let entry = Entry { node: attributes.ino.0, next: *cookie, kind, name };
+    let entry = Entry { ino: attributes.ino.0, next: *cookie, kind, name };
     let inode = map::inode(attributes);
     reply.directory_entry(limit, &entry, plus.then_some((&inode, CACHE_TIME)))
 }

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use futures::executor::block_on;
-use offshoot_engine::{Ino, Kind};
+use offshoot_engine::Kind;
 use offshoot_vfs::{Code, Create};
 
 use super::{Answer, Asked, Outcome, Refusal, Requests};
 use crate::fuse::map;
+use crate::fuse::node;
 use crate::fuse::wire::reply::Reply;
 
 impl Requests {
@@ -19,9 +20,10 @@ impl Requests {
 
     pub(super) fn forget(&self, forgets: impl Iterator<Item = (u64, u64)>) -> Outcome {
         for (node, count) in forgets {
-            let count = self.known.forget(Ino(node), count);
+            let ino = node::ino(node);
+            let count = self.known.forget(ino, count);
             if count > 0 {
-                self.vfs.forget(Ino(node), count);
+                self.vfs.forget(ino, count);
             }
         }
         Ok(Answer::Unanswered)
@@ -58,7 +60,7 @@ impl Requests {
     }
 
     pub(super) fn link(&self, asked: &Asked<'_>, node: u64, name: &[u8]) -> Outcome {
-        let linked = block_on(self.vfs.link(&asked.caller(), Ino(node), asked.ino(), name))?;
+        let linked = block_on(self.vfs.link(&asked.caller(), node::ino(node), asked.ino(), name))?;
         Ok(Answer::Entry(linked))
     }
 
@@ -82,7 +84,7 @@ impl Requests {
     ) -> Outcome {
         let mode = map::rename_mode(flags).ok_or(Refusal::Errno(libc::EINVAL))?;
         let (caller, parent) = (asked.caller(), asked.ino());
-        block_on(self.vfs.rename(&caller, parent, name, Ino(new_parent), new_name, mode))?;
+        block_on(self.vfs.rename(&caller, parent, name, node::ino(new_parent), new_name, mode))?;
         Ok(Answer::Done)
     }
 }

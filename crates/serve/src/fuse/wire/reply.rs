@@ -27,7 +27,10 @@ pub(in crate::fuse) type Time = (i64, u32);
 /// What the kernel is told of an inode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::fuse) struct Inode {
+    /// By which the kernel names it.
     pub(in crate::fuse) node: u64,
+    /// Which programs see.
+    pub(in crate::fuse) ino: u64,
     pub(in crate::fuse) size: u64,
     /// In units of 512 bytes.
     pub(in crate::fuse) blocks: u64,
@@ -59,7 +62,7 @@ pub(in crate::fuse) struct Space {
 /// One entry of a directory.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::fuse) struct Entry<'a> {
-    pub(in crate::fuse) node: u64,
+    pub(in crate::fuse) ino: u64,
     /// Where reading goes on after it.
     pub(in crate::fuse) next: u64,
     /// Its type, as in the upper four bits of a 16-bit mode.
@@ -138,7 +141,7 @@ impl Reply {
         }
         self.bytes.extend_from_slice(&(inode.mode as u16).to_ne_bytes());
         self.zeros(2);
-        for value in [inode.node, inode.size, inode.blocks, 0] {
+        for value in [inode.ino, inode.size, inode.blocks, 0] {
             self.u64(value);
         }
         for (seconds, nanoseconds) in [inode.atime, inode.btime, inode.ctime, inode.mtime] {
@@ -197,7 +200,7 @@ impl Reply {
         if let Some((inode, valid)) = plus {
             self.entry(inode, valid);
         }
-        self.u64(entry.node);
+        self.u64(entry.ino);
         self.u64(entry.next);
         self.u32(entry.name.len() as u32);
         self.u32(entry.kind);
@@ -208,7 +211,7 @@ impl Reply {
 
     fn inode(&mut self, inode: &Inode) {
         let times = [inode.atime, inode.mtime, inode.ctime];
-        for value in [inode.node, inode.size, inode.blocks] {
+        for value in [inode.ino, inode.size, inode.blocks] {
             self.u64(value);
         }
         times.iter().for_each(|(seconds, _)| self.i64(*seconds));
@@ -257,7 +260,7 @@ mod tests {
     const VALID: Duration = Duration::from_millis(1500);
 
     fn inode() -> Inode {
-        Inode { node: 7, mode: 0o100_644, nlink: 1, btime: (-3, 4), ..Inode::default() }
+        Inode { node: 7, ino: 9, mode: 0o100_644, nlink: 1, btime: (-3, 4), ..Inode::default() }
     }
 
     /// Sizes of the structures in the kernel's header.
@@ -300,7 +303,7 @@ mod tests {
     #[test]
     fn entries_are_padded_and_stop_at_the_limit() {
         let mut reply = Reply::new();
-        let entry = |name| Entry { node: 3, next: 4, kind: 8, name };
+        let entry = |name| Entry { ino: 3, next: 4, kind: 8, name };
         assert!(reply.directory_entry(64, &entry(b"abc"), None));
         assert_eq!(reply.content_bytes(), 32);
         assert!(reply.directory_entry(64, &entry(b"abcdefgh"), None));
