@@ -10,6 +10,7 @@ mod endpoint;
 mod metrics;
 mod openapi;
 mod peer;
+mod places;
 mod route;
 mod token;
 
@@ -25,9 +26,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tracing::Instrument;
 
 use crate::Service;
@@ -35,17 +36,19 @@ use crate::problem::{Kind, Problem};
 use crate::service::Identity;
 use answer::Answer;
 pub use answer::Body;
+pub use places::CONNECTIONS_MAX;
+use places::Places;
 use route::{Access, Call, Found, Handler, Routes};
 pub use token::Token;
 
 /// Largest body of a request.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
-/// Connections at the same time, on each listener.
-pub const CONNECTIONS_MAX: usize = 512;
 /// A client has to send its request's head within this time.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client has to send its request's body within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Who finds no place is told so within this time, or is cut.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections that are still busy at stop get this time to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request with this header is refused if the server's mounts have another source: the path in it was found below
@@ -66,6 +69,16 @@ enum Gate {
     Peer(Identity),
     /// By a token in each request.
     Token(Arc<Token>),
+}
+
+impl Gate {
+    /// Who is there, where that is known before the first request.
+    fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Peer(identity) => Some(identity),
+            Self::Token(_) => None,
+        }
+    }
 }
 
 /// Where connections come from.
@@ -114,15 +127,18 @@ impl Server {
     }
 
     async fn serve(&self, listener: Listener, mut stop: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Places::new();
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = told(&mut stop) => break,
             };
             match accepted {
                 Ok((stream, gate)) => {
+                    let Some(place) = places.take(gate.identity()) else {
+                        refuse(stream).await;
+                        continue;
+                    };
                     let connection = self.clone().connection(stream, gate, stop.clone());
                     tokio::spawn(async move {
                         connection.await;
@@ -136,8 +152,7 @@ impl Server {
                 }
             }
         }
-        let all = places.acquire_many(CONNECTIONS_MAX as u32);
-        if tokio::time::timeout(STOP_TIMEOUT, all).await.is_err() {
+        if tokio::time::timeout(STOP_TIMEOUT, places.all_free()).await.is_err() {
             tracing::warn!("connections that did not end in time are cut");
         }
     }
@@ -227,6 +242,22 @@ impl Server {
             ),
         ))
     }
+}
+
+/// Tells somebody who has no place, and hangs up. A new connection takes these few bytes without waiting.
+async fn refuse(mut stream: Box<dyn Stream>) {
+    let problem = Problem::new(
+        Kind::Busy,
+        "the server has as many connections as it takes from one user, or in all; close some and try again",
+    );
+    let body = serde_json::to_string(&problem.document()).unwrap_or_default();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        crate::problem::MEDIA_TYPE,
+        body.len()
+    );
+    let told = tokio::time::timeout(REFUSAL_TIMEOUT, stream.write_all(answer.as_bytes())).await;
+    tracing::debug!(told = told.is_ok(), "a connection was refused: all places are taken");
 }
 
 /// Waits until `stop` becomes true or nobody can set it any more.

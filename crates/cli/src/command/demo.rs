@@ -154,11 +154,19 @@ impl Demo {
         }
         eprint!("   Enter: {next} ");
         let _ = std::io::stderr().flush();
-        let mut line = String::new();
-        match std::io::stdin().read_line(&mut line) {
-            Ok(0) => Err(Failure::interrupted()),
-            Ok(_) => Ok(()),
-            Err(error) => Err(Failure::new(error.to_string())),
-        }
+        // Reading cannot be given up, so a thread of its own does it; after Ctrl-C it ends with the program.
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            // Nobody waits any more after Ctrl-C.
+            let _ = sender.send(std::io::stdin().read_line(&mut line));
+        });
+        interruptible(async {
+            match receiver.await {
+                Ok(Ok(0)) | Err(_) => Err(Failure::interrupted()),
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err(Failure::new(error.to_string())),
+            }
+        })
     }
 }

@@ -91,6 +91,10 @@ pub(crate) struct Inner {
     /// Bytes of records in the tail.
     tail_bytes: AtomicU64,
     space: Mutex<Option<(Duration, Option<crate::object::Space>)>>,
+    /// Operations that may have freed something.
+    removals: AtomicU64,
+    /// How many of them there were when room was last made.
+    removals_tried: AtomicU64,
     last_checkpoint: Mutex<(Timestamp, Duration)>,
     garbage: AtomicU64,
     manifest_number: AtomicU64,
@@ -149,6 +153,8 @@ impl Inner {
             log_bytes: AtomicU64::new(0),
             tail_bytes: AtomicU64::new(0),
             space: Mutex::new(None),
+            removals: AtomicU64::new(0),
+            removals_tried: AtomicU64::new(0),
         }
     }
 
@@ -285,15 +291,13 @@ impl Inner {
             _ => true,
         };
         if !grows {
+            if may_free(operation) {
+                self.removals.fetch_add(1, Ordering::Relaxed);
+            }
             return Ok(());
         }
-        if let Some(free) = self.free_bytes().await?
-            && free < self.settings.reserve_bytes + self.gauge.get()
-        {
-            return Err(Error::new(
-                ErrorKind::NoSpace,
-                "the pool is full: remove what is not needed, or give its store more space",
-            ));
+        if !self.has_room().await? && !Box::pin(self.make_room()).await? {
+            return Err(Error::new(ErrorKind::NoSpace, "the pool is full"));
         }
         if self.tail_bytes.load(Ordering::Relaxed) > TAIL_BYTES_MAX {
             // The background is behind: whoever adds to the log helps writing it.
@@ -317,6 +321,42 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    async fn has_room(&self) -> Result<bool> {
+        let free = self.free_bytes().await?;
+        Ok(free.is_none_or(|free| free >= self.settings.reserve_bytes + self.gauge.get()))
+    }
+
+    /// Gives back what was removed since the last time that there was no room; whether there is room now.
+    async fn make_room(&self) -> Result<bool> {
+        self.forget_space();
+        if self.has_room().await? {
+            return Ok(true);
+        }
+        self.drop_unreachable().await?;
+        let removals = self.removals.load(Ordering::Relaxed);
+        if self.removals_tried.swap(removals, Ordering::Relaxed) == removals {
+            return Ok(false);
+        }
+        // Rewritten segments let go of their old places one checkpoint later.
+        for _ in 0..2 {
+            match checkpoint(self, false).await {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            self.forget_space();
+            if self.has_room().await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Has the store asked for its space by whoever needs to know next.
+    fn forget_space(&self) {
+        *self.space.lock() = None;
     }
 
     /// Bytes that can still be written, if there is a limit.
@@ -652,6 +692,7 @@ impl Inner {
             report.segments_deleted += done.segments_deleted;
             report.freed_bytes += done.bytes_freed;
         }
+        self.forget_space();
         Ok(report)
     }
 
@@ -718,5 +759,14 @@ impl Inner {
     /// Attributes of what was removed and is still known.
     pub(crate) fn gone(&self, ino: Ino) -> Option<Attributes> {
         self.locations.lock().get(ino).filter(|l| l.parent != ORPHANS)?.gone.as_deref().cloned()
+    }
+}
+
+/// Whether an operation that grows nothing may give space back.
+fn may_free(operation: &Operation) -> bool {
+    match operation {
+        Operation::SetAttributes { set, .. } => set.size.is_some(),
+        Operation::Alias(_) => false,
+        _ => true,
     }
 }

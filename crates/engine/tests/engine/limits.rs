@@ -136,6 +136,47 @@ fn a_full_disk_loses_nothing_and_works_again_after_a_removal() {
     assert_eq!(block_on(pool.check()).unwrap().findings, []);
 }
 
+/// What was removed from a full pool was of no use until the next checkpoint was due, half a minute later.
+#[test]
+fn what_is_removed_makes_room_for_the_next_write() {
+    let mut world = World::new();
+    world.settings.capacity_bytes = Some(16 << 20);
+    world.settings.reserve_bytes = 2 << 20;
+    let pool = open(&world);
+    let noise = |n: u64| crate::world::Random(n).bytes_of_noise(400_000);
+    let fill = |from: u64| {
+        for n in from.. {
+            world.clock.step();
+            let made =
+                block_on(pool.create(Ino::ROOT, format!("f{n}").as_bytes(), crate::world::new(Kind::File)));
+            let written = match &made {
+                Ok(made) => block_on(pool.write(made.ino, 0, noise(n).into(), false)).map(|_| ()),
+                Err(error) => Err(error.clone()),
+            };
+            if let Ok(made) = made {
+                pool.forget(made.ino, 1);
+            }
+            if let Err(error) = written {
+                assert_eq!(error.kind(), ErrorKind::NoSpace, "{error:?}");
+                return n;
+            }
+            block_on(pool.sync()).unwrap();
+        }
+        unreachable!()
+    };
+    let first = fill(0);
+    assert!(first > 10, "{first} files fit");
+    for n in 0..first / 2 {
+        block_on(pool.unlink(Ino::ROOT, format!("f{n}").as_bytes())).unwrap();
+    }
+    let second = fill(1000);
+    assert!(second - 1000 >= first / 2 - 2, "{} of {} files fit again", second - 1000, first / 2);
+    for n in (first / 2..first).chain(1000..second) {
+        assert!(read(&pool, at(&pool, &format!("f{n}"))) == noise(n), "file {n}");
+    }
+    assert_eq!(block_on(pool.check()).unwrap().findings, []);
+}
+
 /// Writers run far ahead of the store: they have to wait instead of filling the memory.
 #[test]
 fn memory_stays_within_its_bound_under_load() {
