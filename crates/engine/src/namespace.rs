@@ -154,3 +154,6 @@ pub(crate) fn check_name(name: &[u8]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -196,6 +196,13 @@ impl Change<'_> {
         }))
     }
 
+    /// The inode at the end of a trail and where it was met. What leads there is let go of: a node that anything else refers to
+    /// when it is changed is copied, with all that lies between it and the change.
+    pub(super) fn found(&self, trail: &Trail) -> Result<(Inode, Place), Interrupt> {
+        let (inode, place) = self.view().inode(trail)?;
+        Ok(((*inode).clone(), place))
+    }
+
     /// The trail to the root of the realm that a directory's content belongs to.
     pub(super) fn realm_root_trail(&self, trail: &Trail) -> Result<Trail, Interrupt> {
         let view = self.view();

@@ -21,8 +21,7 @@ impl Change<'_> {
         let (from, to) = (self.trail(source)?, self.trail(parent)?);
         Self::refuse_removed(&to)?;
         let key = self.hasher.key(name);
-        let (inode, place) = self.view().inode(&from)?;
-        let mut inode = (*inode).clone();
+        let (mut inode, place) = self.found(&from)?;
         let target = self.look(&to, &key)?;
         if let Some(target) = &target {
             if !replace {

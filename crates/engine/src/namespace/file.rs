@@ -142,9 +142,9 @@ impl Change<'_> {
     ) -> Result<Outcome, Interrupt> {
         let trail = self.trail(source)?;
         let (from, nodes) = {
-            let (inode, _) = self.view().inode(&trail)?;
+            let (inode, _) = self.found(&trail)?;
             check_file(&inode)?;
-            ((*inode).clone(), self.nodes)
+            (inode, self.nodes)
         };
         let length = length.min(from.size.saturating_sub(source_offset));
         let overlap = source_offset < destination_offset.saturating_add(length)

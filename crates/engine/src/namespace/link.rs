@@ -15,14 +15,13 @@ impl Change<'_> {
             return Err(ErrorKind::NotFound.into());
         }
         let key = self.hasher.key(name);
-        let (inode, place) = self.view().inode(&source)?;
+        let (mut inode, place) = self.found(&source)?;
         if inode.kind == Kind::Directory {
             return Err(ErrorKind::IsDirectory.into());
         }
         if inode.nlink >= LINKS_MAX {
             return Err(ErrorKind::TooManyLinks.into());
         }
-        let mut inode = (*inode).clone();
         if place.read_only {
             return Err(ErrorKind::ReadOnly.into());
         }

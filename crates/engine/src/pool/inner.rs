@@ -407,14 +407,7 @@ impl Inner {
     ) -> Result<Outcome> {
         let crate::pool::CloneOptions { read_only, replace, source_path } = options;
         loop {
-            let replaced = match self.lookup(parent, name).await {
-                Ok(found) if replace => Some(found),
-                Ok(found) => {
-                    self.forget(found.ino, 1);
-                    None
-                }
-                Err(_) => None,
-            };
+            let replaced = if replace { self.lookup(parent, name).await.ok() } else { None };
             let result = async {
                 let (links, guard) = match &replaced {
                     Some(found) => self.links_below(found).await?,
