@@ -98,11 +98,9 @@ pub(crate) fn punch(content: &mut Content, from: u64, to: u64, nodes: &dyn Nodes
             let length = bytes.len() as u64;
             if from < length {
                 if to >= length {
-                    bytes.truncate(from as usize);
+                    *bytes = bytes[..from as usize].into();
                 } else {
-                    let mut copy = bytes.to_vec();
-                    copy[from as usize..to as usize].fill(0);
-                    *bytes = copy.into();
+                    bytes[from as usize..to as usize].fill(0);
                 }
             }
         }
@@ -366,7 +364,7 @@ fn write_in_place(
 /// Cuts the content off at `size`.
 pub(crate) fn truncate(content: &mut Content, size: u64, nodes: &dyn Nodes) -> Result<(), Missing> {
     if size == 0 && !matches!(content, Content::None | Content::Directory(_)) {
-        *content = Content::Inline(Bytes::new());
+        *content = Content::Inline(Box::default());
         return Ok(());
     }
     punch(content, size, u64::MAX, nodes)

@@ -19,7 +19,7 @@ type Each<'a> = &'a mut (dyn FnMut(Difference) -> bool + Send);
 /// An inode with what is needed to look below it.
 #[derive(Clone)]
 struct Side {
-    inode: Inode,
+    inode: Arc<Inode>,
     place: Place,
     /// The side tree of its realm.
     linked: Root<crate::kinds::SideTree>,
@@ -42,7 +42,7 @@ async fn side(inner: &Inner, ino: Ino) -> Result<Side> {
             let root = locations.trail(realm)?;
             let linked =
                 view.inode(&root)?.0.directory().and_then(|d| d.realm.as_ref()).and_then(|r| r.side.clone());
-            Ok(Side { inode: (*inode).clone(), place, linked })
+            Ok(Side { inode: Arc::new((*inode).clone()), place, linked })
         })
         .await
 }
@@ -287,7 +287,7 @@ fn same_inode(a: &Inode, b: &Inode) -> bool {
     let same_xattrs = match (&a.xattrs, &b.xattrs) {
         (Xattrs::None, Xattrs::None) => true,
         (Xattrs::Inline(a), Xattrs::Inline(b)) => a == b,
-        (Xattrs::Frame(a, _), Xattrs::Frame(b, _)) => same_frame(a, b),
+        (Xattrs::Frame(a), Xattrs::Frame(b)) => same_frame(&a.frame, &b.frame),
         _ => false,
     };
     let size = |inode: &Inode| if inode.kind == Kind::Directory { 0 } else { inode.size };

@@ -19,6 +19,10 @@ pub(crate) enum FrameLink {
 }
 
 impl FrameLink {
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self, Self::Memory(_))
+    }
+
     pub(crate) fn address(&self) -> Option<Address> {
         match self {
             Self::Stored(address) => Some(*address),
@@ -98,7 +102,7 @@ impl Tree for DirectoryTree {
     }
     fn visit_value_mut<V: VisitorMut>(value: &mut Entry, visitor: &mut V) {
         if let Entry::Inode(inode) = value {
-            visit_inode_mut(inode, visitor);
+            visit_shared_mut(inode, visitor);
         }
     }
     fn visit_link<V: Visitor>(link: &Link<Self>, visitor: &mut V) {
@@ -120,8 +124,8 @@ pub(crate) fn visit_inode<V: Visitor>(inode: &Inode, visitor: &mut V) {
             directory.realm.iter().flat_map(|realm| &realm.side).for_each(|link| visitor.side(link));
         }
     }
-    if let Xattrs::Frame(frame, _) = &inode.xattrs {
-        visitor.frame(frame);
+    if let Xattrs::Frame(held) = &inode.xattrs {
+        visitor.frame(&held.frame);
     }
 }
 
@@ -138,8 +142,15 @@ pub(crate) fn visit_inode_mut<V: VisitorMut>(inode: &mut Inode, visitor: &mut V)
             directory.realm.iter_mut().flat_map(|realm| &mut realm.side).for_each(|link| visitor.tree(link));
         }
     }
-    if let Xattrs::Frame(frame, _) = &mut inode.xattrs {
-        visitor.frame(frame);
+    if let Xattrs::Frame(held) = &mut inode.xattrs {
+        visitor.frame(&mut held.frame);
+    }
+}
+
+/// As [`visit_inode_mut`], for an inode that other nodes may share. Without links into memory it stays shared.
+fn visit_shared_mut<V: VisitorMut>(inode: &mut Arc<Inode>, visitor: &mut V) {
+    if inode.leads_into_memory() {
+        visit_inode_mut(Arc::make_mut(inode), visitor);
     }
 }
 
@@ -191,16 +202,16 @@ impl Tree for FileTree {
 
 impl Tree for SideTree {
     type Key = SideKey;
-    type Value = Inode;
+    type Value = Arc<Inode>;
     const KIND: ItemKind = ItemKind::Side;
 
-    fn entry_bytes(key: &SideKey, value: &Inode) -> usize {
+    fn entry_bytes(key: &SideKey, value: &Arc<Inode>) -> usize {
         Self::key_bytes(key) + encoding::inode_bytes(value)
     }
     fn key_bytes(_: &SideKey) -> usize {
         30
     }
-    fn weight(_: &Inode) -> u64 {
+    fn weight(_: &Arc<Inode>) -> u64 {
         1
     }
     fn encode_key(key: &SideKey, out: &mut Writer) {
@@ -209,11 +220,11 @@ impl Tree for SideTree {
     fn decode_key(from: &mut Reader<'_>) -> Result<SideKey> {
         encoding::decode_side_key(from)
     }
-    fn encode_value(value: &Inode, out: &mut Writer) {
+    fn encode_value(value: &Arc<Inode>, out: &mut Writer) {
         encoding::encode_inode(value, out);
     }
-    fn decode_value(from: &mut Reader<'_>) -> Result<Inode> {
-        encoding::decode_inode(from)
+    fn decode_value(from: &mut Reader<'_>) -> Result<Arc<Inode>> {
+        encoding::decode_inode(from).map(Arc::new)
     }
     fn wrap(node: Arc<Node<Self>>) -> AnyNode {
         AnyNode::Side(node)
@@ -221,11 +232,11 @@ impl Tree for SideTree {
     fn unwrap(node: AnyNode) -> Option<Arc<Node<Self>>> {
         if let AnyNode::Side(node) = node { Some(node) } else { None }
     }
-    fn visit_value<V: Visitor>(value: &Inode, visitor: &mut V) {
+    fn visit_value<V: Visitor>(value: &Arc<Inode>, visitor: &mut V) {
         visit_inode(value, visitor);
     }
-    fn visit_value_mut<V: VisitorMut>(value: &mut Inode, visitor: &mut V) {
-        visit_inode_mut(value, visitor);
+    fn visit_value_mut<V: VisitorMut>(value: &mut Arc<Inode>, visitor: &mut V) {
+        visit_shared_mut(value, visitor);
     }
     fn visit_link<V: Visitor>(link: &Link<Self>, visitor: &mut V) {
         visitor.side(link);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::kinds::{DirectoryTree, Extent, FileTree, FrameLink, SideTree};
@@ -112,7 +111,7 @@ pub(crate) enum Content {
     /// Nothing: fifos, sockets, device nodes.
     None,
     /// The first bytes of a file, or the target of a symbolic link. A file reads as zeros from their end to its size.
-    Inline(Bytes),
+    Inline(Box<[u8]>),
     /// Extents by offset, ascending, without overlap.
     Extents(Vec<(u64, Extent)>),
     Tree(Link<FileTree>),
@@ -128,10 +127,18 @@ pub(crate) enum Xattrs {
     None,
     Inline(Arc<XattrList>),
     /// An encoded list in a frame.
-    Frame(FrameLink, u32),
+    Frame(Box<XattrFrame>),
 }
 
-/// An inode by value.
+/// Extended attributes that are too many for the inode.
+#[derive(Clone)]
+pub(crate) struct XattrFrame {
+    pub(crate) frame: FrameLink,
+    /// Bytes.
+    pub(crate) length: u32,
+}
+
+/// An inode. Pools hold millions of them in memory: what only a few have lies behind a pointer.
 #[derive(Clone)]
 pub(crate) struct Inode {
     pub(crate) number: u64,
@@ -179,12 +186,25 @@ pub(crate) struct SideKey {
     pub(crate) number: u64,
 }
 
-/// What a name leads to.
+/// What a name leads to. A pointer, so that a leaf that is copied shares its inodes with the copy, and that putting
+/// an entry into a leaf moves little.
 #[derive(Clone)]
 pub(crate) enum Entry {
-    Inode(Inode),
+    Inode(Arc<Inode>),
     /// One of several names of an inode in the realm's side tree.
-    Linked(SideKey),
+    Linked(Box<SideKey>),
+}
+
+impl From<Inode> for Entry {
+    fn from(inode: Inode) -> Self {
+        Self::Inode(Arc::new(inode))
+    }
+}
+
+impl From<SideKey> for Entry {
+    fn from(key: SideKey) -> Self {
+        Self::Linked(Box::new(key))
+    }
 }
 
 impl Identity {
@@ -194,6 +214,23 @@ impl Identity {
 }
 
 impl Inode {
+    /// Whether anything that it leads to is more than an address.
+    pub(crate) fn leads_into_memory(&self) -> bool {
+        let content = match &self.content {
+            Content::None | Content::Inline(_) => false,
+            Content::Extents(extents) => extents.iter().any(|(_, extent)| extent.frame.is_in_memory()),
+            Content::Tree(link) => link.is_in_memory(),
+            Content::Directory(directory) => {
+                directory.entries.as_ref().is_some_and(Link::is_in_memory)
+                    || directory
+                        .realm
+                        .as_ref()
+                        .is_some_and(|realm| realm.side.as_ref().is_some_and(Link::is_in_memory))
+            }
+        };
+        content || matches!(&self.xattrs, Xattrs::Frame(held) if held.frame.is_in_memory())
+    }
+
     pub(crate) fn directory(&self) -> Option<&Directory> {
         match &self.content {
             Content::Directory(directory) => Some(directory),

@@ -177,7 +177,7 @@ async fn way_is_exclusive(
             }
         };
         match found {
-            Some(crate::record::Entry::Inode(next)) => inode = next,
+            Some(crate::record::Entry::Inode(next)) => inode = std::sync::Arc::unwrap_or_clone(next),
             _ => return Ok(false),
         }
     }

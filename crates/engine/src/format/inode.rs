@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::codec::{Reader, Writer, out_of_range};
 use crate::kinds::{Extent, FrameLink};
 use crate::record::{
     Content, Directory, Entry, FILE_BYTES_MAX, Foreign, Identity, Inode, Realm, RealmRoot, SideKey, Totals,
-    XattrList, Xattrs,
+    XattrFrame, XattrList, Xattrs,
 };
 use crate::report::Origin;
 use crate::tree::{Link, Root, Tree};
@@ -81,8 +79,8 @@ pub(crate) fn encode_entry(entry: &Entry, out: &mut Writer) {
 
 pub(crate) fn decode_entry(from: &mut Reader<'_>) -> Result<Entry> {
     Ok(match from.u8()? {
-        0 => Entry::Inode(decode_inode(from)?),
-        1 => Entry::Linked(decode_side_key(from)?),
+        0 => decode_inode(from)?.into(),
+        1 => decode_side_key(from)?.into(),
         _ => return Err(out_of_range("directory entry")),
     })
 }
@@ -202,10 +200,10 @@ pub(crate) fn encode_inode(inode: &Inode, out: &mut Writer) {
             out.u8(1);
             encode_xattrs(list, out);
         }
-        Xattrs::Frame(frame, length) => {
+        Xattrs::Frame(held) => {
             out.u8(2);
-            out.u64(frame.address().expect("frames are stored before their inode").raw());
-            out.varint(u64::from(*length));
+            out.u64(held.frame.address().expect("frames are stored before their inode").raw());
+            out.varint(u64::from(held.length));
         }
     }
     match &inode.content {
@@ -280,12 +278,15 @@ pub(crate) fn decode_inode(from: &mut Reader<'_>) -> Result<Inode> {
     let xattrs = match from.u8()? {
         0 => Xattrs::None,
         1 => Xattrs::Inline(Arc::new(decode_xattrs(from)?)),
-        2 => Xattrs::Frame(FrameLink::Stored(crate::tree::decode_address(from)?), from.varint_u32()?),
+        2 => {
+            let frame = FrameLink::Stored(crate::tree::decode_address(from)?);
+            Xattrs::Frame(Box::new(XattrFrame { frame, length: from.varint_u32()? }))
+        }
         _ => return Err(out_of_range("attribute list")),
     };
     let content = match from.u8()? {
         0 => Content::None,
-        1 => Content::Inline(Bytes::copy_from_slice(from.bytes()?)),
+        1 => Content::Inline(from.bytes()?.into()),
         2 => {
             let count = from.count(3)?;
             let mut extents: Vec<(u64, Extent)> = Vec::with_capacity(count);

@@ -265,8 +265,8 @@ impl Change<'_> {
             btime: time,
             content: match new.kind {
                 Kind::Directory => Content::Directory(Box::default()),
-                Kind::File => Content::Inline(bytes::Bytes::new()),
-                Kind::Symlink => Content::Inline(new.target.clone()),
+                Kind::File => Content::Inline(Box::default()),
+                Kind::Symlink => Content::Inline(new.target.as_ref().into()),
                 _ => Content::None,
             },
             xattrs: if xattrs.is_empty() { Xattrs::None } else { Xattrs::Inline(Arc::new(xattrs)) },
@@ -282,14 +282,15 @@ impl Change<'_> {
         }
         let key = self.hasher.key(name);
         let number = self.new_number()?;
-        let inode = self.make_inode(number, new);
+        let mut inode = Some(self.make_inode(number, new));
         let nodes = self.nodes;
         let time = self.time;
         let mut made = None;
         self.change_at(&trail, &mut |directory, place| {
             let below = Place { outer: place.realm, ..place };
+            let inode = inode.take().expect("one change of one inode");
             let attributes = attributes(&inode, below);
-            let delta = insert_into(directory, place, &key, Entry::Inode(inode.clone()), nodes, time)?;
+            let delta = insert_into(directory, place, &key, inode.into(), nodes, time)?;
             made = Some(attributes);
             Ok(delta)
         })?;
@@ -330,7 +331,7 @@ impl Change<'_> {
         let attributes = attributes(&inode, Place { outer: Realm::ORPHANS, ..place });
         let trail = Trail { orphan: true, ..Trail::default() };
         self.pull_entry(&trail, &key)?;
-        self.insert_entry(&trail, &key, Entry::Inode(inode))?;
+        self.insert_entry(&trail, &key, inode.into())?;
         Ok(attributes)
     }
 

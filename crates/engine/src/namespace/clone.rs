@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::change::{Change, Outcome};
 use super::descend::{attributes, visible_ino};
 use super::{Interrupt, Operation, Place, Where, check_name};
-use crate::record::{Content, Entry, Identity, RealmRoot};
+use crate::record::{Content, Identity, RealmRoot};
 use crate::report::Origin;
 use crate::{Error, ErrorKind};
 
@@ -70,7 +70,7 @@ impl Change<'_> {
         let below = Place { outer: to_place.realm, realm, read_only: to_place.read_only || read_only };
         let after = attributes(&inode, below);
         debug_assert!(place.realm.uid < realm.uid || !is_directory);
-        self.insert_entry(&to, &key, Entry::Inode(inode))?;
+        self.insert_entry(&to, &key, inode.into())?;
         if is_directory {
             self.realm_used();
         } else {

@@ -160,7 +160,7 @@ impl<'a> View<'a> {
         let (node, index) = tree::find(&directory.entries, key, self.nodes)?.ok_or(ErrorKind::NotFound)?;
         let linked = match node.value(index) {
             Entry::Inode(_) => None,
-            Entry::Linked(key) => Some(*key),
+            Entry::Linked(key) => Some(**key),
         };
         Ok(match linked {
             None => Found::Inode(Holder::Entry(node, index)),
@@ -214,7 +214,7 @@ fn go(
         let realm = inode.directory_mut().and_then(|d| d.realm.as_mut()).ok_or(ErrorKind::Stale)?;
         let changed = tree::update(&mut realm.side, &key, nodes, |inode| {
             let place = place.below(inode, aliases, nodes)?;
-            change(inode, place)
+            change(Arc::make_mut(inode), place)
         })?;
         // What inodes with several names hold is part of no directory's totals.
         return changed.map(|_| Totals::default()).ok_or_else(|| ErrorKind::Stale.into());
@@ -223,7 +223,7 @@ fn go(
     let delta = tree::update(&mut directory.entries, key, nodes, |entry| match entry {
         Entry::Inode(inode) => {
             let place = place.below(inode, aliases, nodes)?;
-            with_stack(|| go(inode, rest, side, place, aliases, nodes, change))
+            with_stack(|| go(Arc::make_mut(inode), rest, side, place, aliases, nodes, change))
         }
         Entry::Linked(_) => Err(ErrorKind::NotDirectory.into()),
     })?

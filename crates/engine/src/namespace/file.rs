@@ -1,5 +1,7 @@
 //! Content and attributes of one inode.
 
+use bytes::Bytes;
+
 use super::change::{Change, Outcome};
 use super::descend::attributes;
 use super::operation::{AttributeChange, WriteData};
@@ -174,7 +176,7 @@ impl Change<'_> {
                 let last = source_end.min(bytes.len() as u64) as usize;
                 content::punch(&mut inode.content, destination_offset, end, nodes)?;
                 if first < last {
-                    let data = WriteData::Bytes(bytes.slice(first..last));
+                    let data = WriteData::Bytes(Bytes::copy_from_slice(&bytes[first..last]));
                     content::write(&mut inode.content, destination_offset, &data, &frames, nodes)?;
                 }
             } else {

@@ -1,5 +1,7 @@
 //! Further names of a file.
 
+use std::sync::Arc;
+
 use super::change::{Change, Outcome, orphan_key};
 use super::descend::{attributes, visible_ino};
 use super::{Interrupt, ORPHANS, Place, Trail, Where};
@@ -51,7 +53,7 @@ impl Change<'_> {
                     after = Some(attributes(inode, place));
                     Ok(Totals::default())
                 })?;
-                self.insert_entry(&trail, &key, Entry::Linked(side_key))?;
+                self.insert_entry(&trail, &key, side_key.into())?;
                 let after = after.expect("the inode was changed");
                 self.locations.remember(after.ino, parent, Where::Name(key), false);
                 return Ok(Outcome::Attributes(Box::new(after)));
@@ -79,19 +81,19 @@ impl Change<'_> {
         self.change_at(&root, &mut |root, _| {
             let realm = root.directory_mut().and_then(|d| d.realm.as_mut()).ok_or(ErrorKind::Stale)?;
             let inode = inode.take().expect("one change of one inode");
-            tree::insert(&mut realm.side, side_key, inode, nodes)?;
+            tree::insert(&mut realm.side, side_key, Arc::new(inode), nodes)?;
             Ok(Totals::default())
         })?;
         self.change_at(&directory, &mut |inode, _| {
             let directory = inode.directory_mut().ok_or(ErrorKind::NotDirectory)?;
-            let linked = Entry::Linked(side_key);
+            let linked = Entry::from(side_key);
             let added = linked.totals();
             let old = tree::insert(&mut directory.entries, old_key.clone(), linked, nodes)?;
             let delta = added.plus(old.map(|entry| entry.totals().negated()).unwrap_or_default());
             directory.totals = directory.totals.plus(delta);
             Ok(delta)
         })?;
-        self.insert_entry(&trail, &key, Entry::Linked(side_key))?;
+        self.insert_entry(&trail, &key, side_key.into())?;
         self.locations.moved(ino, root_ino, Where::Side(side_key));
         self.locations.remember(ino, parent, Where::Name(key), false);
         Ok(Outcome::Attributes(Box::new(after)))
@@ -121,7 +123,7 @@ impl Change<'_> {
             .then(|| Box::new(Identity { realm: place.realm, home: target.realm.uid }));
         let after = attributes(&inode, place);
         debug_assert_eq!(visible_ino(&inode, place), ino);
-        self.insert_entry(trail, &key, Entry::Inode(inode))?;
+        self.insert_entry(trail, &key, inode.into())?;
         self.locations.moved(ino, parent, Where::Name(key.clone()));
         if let Some(location) = self.locations.get_mut(ino) {
             location.gone = None;

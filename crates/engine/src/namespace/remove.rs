@@ -1,5 +1,7 @@
 //! Removing names, directories and whole trees.
 
+use std::sync::Arc;
+
 use super::change::{Change, Looked, Outcome, orphan_key};
 use super::descend::{attributes, visible_ino};
 use super::{Interrupt, ORPHANS, Trail, Where};
@@ -150,6 +152,7 @@ impl Change<'_> {
                 tree::remove(&mut realm.side, &side_key, nodes)?;
             } else {
                 tree::update::<_, _, Interrupt>(&mut realm.side, &side_key, nodes, |inode| {
+                    let inode = Arc::make_mut(inode);
                     inode.nlink -= count;
                     inode.ctime = time;
                     Ok(())

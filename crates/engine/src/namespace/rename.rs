@@ -133,14 +133,14 @@ impl Change<'_> {
     /// The entry of what moves, with its new identity.
     fn moved_entry(&self, moved: &Looked, identity: Option<Option<Identity>>) -> Entry {
         if let Some((_, side)) = &moved.linked {
-            return Entry::Linked(*side);
+            return (*side).into();
         }
         let mut inode = moved.inode.clone();
         inode.ctime = self.time;
         if let Some(identity) = identity {
             inode.identity = identity.map(Box::new);
         }
-        Entry::Inode(inode)
+        inode.into()
     }
 
     /// Notes the new place of what moved; what has several names is only changed in the side tree.

@@ -9,7 +9,7 @@ use crate::format::inode::{decode_xattrs, encode_xattrs, xattr_list_bytes};
 use crate::frame::{FRAME_BYTES_MAX, Frame};
 use crate::kinds::FrameLink;
 use crate::pool::XattrMode;
-use crate::record::{INLINE_XATTR_BYTES_MAX, Totals, XattrList, Xattrs};
+use crate::record::{INLINE_XATTR_BYTES_MAX, Totals, XattrFrame, XattrList, Xattrs};
 use crate::{Error, ErrorKind, Ino, Result};
 
 /// Bytes of the largest value.
@@ -82,11 +82,15 @@ impl Change<'_> {
             let mut list = match &inode.xattrs {
                 Xattrs::None => XattrList::new(),
                 Xattrs::Inline(list) => (**list).clone(),
-                Xattrs::Frame(FrameLink::Memory(frame), _) => match frame.with(decode_frame) {
-                    Some(list) => list?,
-                    None => stored_list(frame.address().expect("a frame without bytes is stored"), nodes)?,
+                Xattrs::Frame(held) => match &held.frame {
+                    FrameLink::Memory(frame) => match frame.with(decode_frame) {
+                        Some(list) => list?,
+                        None => {
+                            stored_list(frame.address().expect("a frame without bytes is stored"), nodes)?
+                        }
+                    },
+                    FrameLink::Stored(address) => stored_list(*address, nodes)?,
                 },
-                Xattrs::Frame(FrameLink::Stored(address), _) => stored_list(*address, nodes)?,
             };
             change(&mut list)?;
             let bytes = xattr_list_bytes(&list);
@@ -101,7 +105,8 @@ impl Change<'_> {
                     return Err(ErrorKind::AttributeTooLarge.into());
                 }
                 let length = out.bytes.len() as u32;
-                Xattrs::Frame(FrameLink::Memory(Arc::new(Frame::open(out.bytes, interval, gauge))), length)
+                let frame = FrameLink::Memory(Arc::new(Frame::open(out.bytes, interval, gauge)));
+                Xattrs::Frame(Box::new(XattrFrame { frame, length }))
             };
             if let Some(mode) = mode {
                 inode.mode = (mode & 0o7777) as u16;

@@ -450,7 +450,7 @@ impl Inner {
                 Body::Leaf(found) => {
                     for (_, entry) in found {
                         match entry {
-                            Entry::Linked(key) => *counts.entry(*key).or_default() += 1,
+                            Entry::Linked(key) => *counts.entry(**key).or_default() += 1,
                             Entry::Inode(inode) if inode.totals().links > 0 && !inode.is_realm_root() => {
                                 stack.extend(inode.directory().and_then(|d| d.entries.clone()));
                             }

@@ -185,8 +185,8 @@ impl Inner {
                     Entry::Inode(inode) => place
                         .below(inode, &view.state.aliases, view.nodes)
                         .map(|below| (attributes(inode, below), Way::Inode(inode.is_realm_root()))),
-                    Entry::Linked(side) => linked(view, locations, directory, *side)
-                        .map(|(attributes, root)| (attributes, Way::Linked(root, *side))),
+                    Entry::Linked(side) => linked(view, locations, directory, **side)
+                        .map(|(attributes, root)| (attributes, Way::Linked(root, **side))),
                 };
                 match shown {
                     Ok((attributes, how)) => {
@@ -229,7 +229,7 @@ impl Inner {
 
     pub(crate) async fn read_link(&self, ino: Ino) -> Result<Bytes> {
         self.with_inode(ino, |inode, _, _| match (&inode.content, inode.kind) {
-            (Content::Inline(target), Kind::Symlink) => Ok(target.clone()),
+            (Content::Inline(target), Kind::Symlink) => Ok(Bytes::copy_from_slice(target)),
             _ => Err(Error::new(ErrorKind::Invalid, "not a symbolic link").into()),
         })
         .await
@@ -325,9 +325,9 @@ impl Inner {
         Ok(match xattrs {
             Xattrs::None => Arc::default(),
             Xattrs::Inline(list) => list,
-            Xattrs::Frame(frame, length) => {
+            Xattrs::Frame(held) => {
                 let mut pieces = Pieces::default();
-                self.read_frame(&frame, 0, length as usize, &mut pieces).await?;
+                self.read_frame(&held.frame, 0, held.length as usize, &mut pieces).await?;
                 Arc::new(decode_xattr_frame(&pieces.finish().concat())?)
             }
         })
@@ -390,7 +390,9 @@ fn look(inode: &Inode, at: u64, left: u64, view: View<'_>) -> Result<Piece, Inte
     if let Content::Inline(bytes) = &inode.content
         && at < bytes.len() as u64
     {
-        return Ok(Piece::Bytes(bytes.slice(at as usize..(end as usize).min(bytes.len()))));
+        return Ok(Piece::Bytes(Bytes::copy_from_slice(
+            &bytes[at as usize..(end as usize).min(bytes.len())],
+        )));
     }
     let extents = content::extents(&inode.content, at, end, EXTENTS_AT_ONCE, view.nodes)?;
     let end = match extents.last() {

@@ -78,7 +78,7 @@ pub(crate) trait Visitor {
     fn plain<K: Tree>(&mut self, link: &Link<K>);
 }
 
-/// As [`Visitor`], with leave to change.
+/// As [`Visitor`], with leave to change. Links that are addresses already need not be shown.
 pub(crate) trait VisitorMut {
     fn tree<K: Tree>(&mut self, link: &mut Link<K>);
     fn frame(&mut self, link: &mut FrameLink);
@@ -325,6 +325,10 @@ impl<K: Tree> Clone for Link<K> {
 }
 
 impl<K: Tree> Link<K> {
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self, Self::Memory(_))
+    }
+
     pub(crate) fn address(&self) -> Option<Address> {
         match self {
             Self::Stored(address) => Some(*address),

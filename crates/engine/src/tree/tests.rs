@@ -165,7 +165,7 @@ fn key(position: u16) -> EntryKey {
 }
 
 fn entry(number: u64) -> Entry {
-    Entry::Linked(SideKey { foreign: None, number })
+    SideKey { foreign: None, number }.into()
 }
 
 #[derive(Clone, Debug)]
