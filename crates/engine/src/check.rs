@@ -117,13 +117,10 @@ impl Marker<'_> {
             Content::Tree(Link::Stored(root)) => {
                 let missing = Missing { address: *root, kind: ItemKind::File };
                 if let Ok(AnyNode::File(node)) = self.inner.items.node(missing).await
-                    && node.weight() != inode.allocated
+                    && node.weight != inode.allocated
                 {
-                    let message = format!(
-                        "the file says {} allocated bytes and has {}",
-                        inode.allocated,
-                        node.weight()
-                    );
+                    let message =
+                        format!("the file says {} allocated bytes and has {}", inode.allocated, node.weight);
                     self.find(Some(way), message);
                 }
             }
@@ -173,9 +170,9 @@ impl Marker<'_> {
         let Some(address) = address else { return Ok(()) };
         if let Ok(AnyNode::File(node)) =
             self.inner.items.node(Missing { address, kind: ItemKind::File }).await
-            && node.weight() != claimed
+            && node.weight != claimed
         {
-            self.find(Some(way), format!("node {address:?} weighs {} and not {claimed}", node.weight()));
+            self.find(Some(way), format!("node {address:?} weighs {} and not {claimed}", node.weight));
         }
         Ok(())
     }

@@ -182,7 +182,8 @@ fn put(content: &mut Content, offset: u64, extent: Extent, nodes: &dyn Nodes) ->
             extents.insert(index, (offset, extent));
             if extents.len() > EXTENTS_MAX {
                 let entries = std::mem::take(extents);
-                *content = Content::Tree(Link::Memory(Arc::new(Node::new(Body::Leaf(entries), nodes))));
+                *content =
+                    Content::Tree(Link::Memory(Arc::new(Node::new(Body::Leaf(entries.into()), nodes))));
             }
         }
         Content::Tree(_) => {

@@ -61,6 +61,11 @@ impl Tree for DirectoryTree {
     type Key = EntryKey;
     type Value = Entry;
     const KIND: ItemKind = ItemKind::Directory;
+    const RANKED: bool = true;
+
+    fn rank(key: &EntryKey) -> u64 {
+        key.hash
+    }
 
     fn entry_bytes(key: &EntryKey, value: &Entry) -> usize {
         Self::key_bytes(key) + encoding::entry_bytes(value)

@@ -7,6 +7,7 @@
 
 mod edit;
 mod node;
+mod page;
 mod scan;
 
 pub(crate) use edit::{insert, pull, pull_beside, remove, remove_range, update};
@@ -14,7 +15,7 @@ pub(crate) use node::{
     Addresses, AnyNode, Body, ChangedMark, ChangedNodes, Link, Node, Root, Tree, Visitor, VisitorMut,
     decode_address,
 };
-pub(crate) use scan::{child_of, find, last_before, scan, total_weight};
+pub(crate) use scan::{find, last_before, scan, total_weight};
 
 use crate::address::{Address, ItemKind};
 

@@ -170,7 +170,7 @@ async fn way_is_exclusive(
             }
             let node = inner.node(&link).await?;
             match &node.body {
-                Body::Branch(children) => link = children[tree::child_of(children, key)].link.clone(),
+                Body::Branch(children) => link = children[children.child_of(key)].link.clone(),
                 Body::Leaf(entries) => {
                     break entries.iter().find(|(k, _)| k == key).map(|(_, entry)| entry.clone());
                 }

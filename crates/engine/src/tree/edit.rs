@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use super::node::{Body, Branch, Link, Node, Root, Tree};
-use super::scan::child_of;
 use super::{Missing, NODE_BYTES_MAX, NODE_BYTES_MIN, Nodes};
 
 /// Puts an entry in place of what has its key; gives that back.
@@ -54,8 +53,8 @@ pub(crate) fn pull<K: Tree>(root: &mut Root<K>, key: &K::Key, nodes: &dyn Nodes)
         match &mut link.own(nodes)?.body {
             Body::Leaf(_) => return Ok(()),
             Body::Branch(children) => {
-                let index = child_of(children, key);
-                link = &mut children[index].link;
+                let index = children.child_of(key);
+                link = &mut children.change(index).link;
             }
         }
     }
@@ -73,13 +72,15 @@ pub(crate) fn pull_beside<K: Tree>(
         match &mut link.own(nodes)?.body {
             Body::Leaf(entries) => Ok(entries.len() <= 1),
             Body::Branch(children) => {
-                let index = child_of(children, key);
-                if !go(&mut children[index].link, key, nodes)? {
+                let index = children.child_of(key);
+                if !go(&mut children.change(index).link, key, nodes)? {
                     return Ok(false);
                 }
                 let beside = if index > 0 { index - 1 } else { index + 1 };
-                let Some(child) = children.get_mut(beside) else { return Ok(true) };
-                pull_edge(&mut child.link, beside < index, nodes)?;
+                if beside == children.len() {
+                    return Ok(true);
+                }
+                pull_edge(&mut children.change(beside).link, beside < index, nodes)?;
                 Ok(false)
             }
         }
@@ -91,7 +92,7 @@ pub(crate) fn pull_beside<K: Tree>(
                 Body::Leaf(_) => return Ok(()),
                 Body::Branch(children) => {
                     let index = if last { children.len() - 1 } else { 0 };
-                    link = &mut children[index].link;
+                    link = &mut children.change(index).link;
                 }
             }
         }
@@ -110,19 +111,22 @@ pub(crate) fn remove<K: Tree>(
 ) -> Result<Option<K::Value>, Missing> {
     fn go<K: Tree>(node: &mut Node<K>, key: &K::Key, nodes: &dyn Nodes) -> Result<Option<K::Value>, Missing> {
         match &mut node.body {
-            Body::Leaf(entries) => match entries.binary_search_by(|(k, _)| k.cmp(key)) {
+            Body::Leaf(entries) => match entries.find(key) {
                 Ok(index) => {
                     let (key, value) = entries.remove(index);
                     node.bytes -= K::entry_bytes(&key, &value);
+                    node.weight -= K::weight(&value);
                     Ok(Some(value))
                 }
                 Err(_) => Ok(None),
             },
             Body::Branch(children) => {
-                let index = child_of(children, key);
-                let removed = go(children[index].link.own(nodes)?, key, nodes)?;
+                let index = children.child_of(key);
+                let child = children.change(index);
+                let removed = go(child.link.own(nodes)?, key, nodes)?;
                 if let Some(value) = &removed {
-                    children[index].weight -= K::weight(value);
+                    child.weight -= K::weight(value);
+                    node.weight -= K::weight(value);
                     tidy(node, index, nodes);
                 }
                 Ok(removed)
@@ -151,27 +155,28 @@ pub(crate) fn remove_range<K: Tree>(
     ) -> Result<(), Missing> {
         match &mut node.body {
             Body::Leaf(entries) => {
-                let start = from.map_or(0, |from| entries.partition_point(|(key, _)| key < from));
-                let end =
-                    to.map_or(entries.len(), |to| entries.partition_point(|(key, _)| key < to)).max(start);
-                entries.drain(start..end);
+                let start = from.map_or(0, |from| entries.lower_bound(from));
+                let end = to.map_or(entries.len(), |to| entries.lower_bound(to)).max(start);
+                entries.remove_range(start..end);
             }
             Body::Branch(children) => {
                 // Children that hold a bound, and so may hold keys outside of the range.
-                let first = from.map(|from| child_of(children, from));
-                let last = to.map(|to| child_of(children, to));
+                let first = from.map(|from| children.child_of(from));
+                let last = to.map(|to| children.child_of(to));
                 if let Some(first) = first {
                     let to = to.filter(|_| last == Some(first));
-                    go(children[first].link.own(nodes)?, from, to, nodes)?;
-                    children[first].weight = owned(&children[first].link).weight();
+                    let child = children.change(first);
+                    go(child.link.own(nodes)?, from, to, nodes)?;
+                    child.weight = owned(&child.link).weight;
                 }
                 if let Some(last) = last.filter(|_| last != first) {
-                    go(children[last].link.own(nodes)?, None, to, nodes)?;
-                    children[last].weight = owned(&children[last].link).weight();
+                    let child = children.change(last);
+                    go(child.link.own(nodes)?, None, to, nodes)?;
+                    child.weight = owned(&child.link).weight;
                 }
                 let (start, end) = (first.map_or(0, |first| first + 1), last.unwrap_or(children.len()));
                 if start < end {
-                    children.drain(start..end);
+                    children.remove_range(start..end);
                 }
                 children.retain(|child| !child_is_empty(child));
             }
@@ -209,17 +214,18 @@ fn edit<K: Tree, E: From<Missing>>(
         let mut free = None;
         change(Slot::Free(&mut free))?;
         if let Some(value) = free {
-            *root = Some(Link::Memory(Arc::new(Node::new(Body::Leaf(vec![(key.clone(), value)]), nodes))));
+            let entries = vec![(key.clone(), value)];
+            *root = Some(Link::Memory(Arc::new(Node::new(Body::Leaf(entries.into()), nodes))));
         }
         return Ok(());
     };
     let node = link.own(nodes)?;
     let (_, split) = edit_node(node, key, nodes, change)?;
     if let Some(right) = split {
-        let weight = node.weight();
+        let weight = node.weight;
         let first = lowest(node);
         let left = Branch { key: first, link: root.take().expect("the root was just edited"), weight };
-        *root = Some(Link::Memory(Arc::new(Node::new(Body::Branch(vec![left, right]), nodes))));
+        *root = Some(Link::Memory(Arc::new(Node::new(Body::Branch(vec![left, right].into()), nodes))));
     }
     Ok(())
 }
@@ -232,9 +238,9 @@ fn edit_node<K: Tree, E: From<Missing>>(
     change: &mut dyn FnMut(Slot<'_, K::Value>) -> Result<(), E>,
 ) -> Result<(u64, Split<K>), E> {
     let delta = match &mut node.body {
-        Body::Leaf(entries) => match entries.binary_search_by(|(k, _)| k.cmp(key)) {
+        Body::Leaf(entries) => match entries.find(key) {
             Ok(index) => {
-                let value = &mut entries[index].1;
+                let value = &mut entries.change(index).1;
                 let (bytes, weight) = (K::entry_bytes(key, value), K::weight(value));
                 change(Slot::Taken(value))?;
                 node.bytes = node.bytes + K::entry_bytes(key, value) - bytes;
@@ -251,13 +257,13 @@ fn edit_node<K: Tree, E: From<Missing>>(
             }
         },
         Body::Branch(children) => {
-            let index = child_of(children, key);
-            let child = &mut children[index];
-            if *key < child.key {
+            let index = children.child_of(key);
+            if *key < children[index].key {
                 // Only before the first child. Its key stays a lower bound, else a node split off from it could sort before it.
-                node.bytes = node.bytes + K::key_bytes(key) - K::key_bytes(&child.key);
-                child.key = key.clone();
+                node.bytes = node.bytes + K::key_bytes(key) - K::key_bytes(&children[index].key);
+                children.lower(key.clone());
             }
+            let child = children.change(index);
             let (delta, split) = edit_node(child.link.own(nodes)?, key, nodes, change)?;
             child.weight = child.weight.wrapping_add(delta);
             if let Some(right) = split {
@@ -268,6 +274,7 @@ fn edit_node<K: Tree, E: From<Missing>>(
             delta
         }
     };
+    node.weight = node.weight.wrapping_add(delta);
     let split = if node.bytes > NODE_BYTES_MAX { split(node, nodes) } else { None };
     Ok((delta, split))
 }
@@ -295,7 +302,7 @@ fn split<K: Tree>(node: &mut Node<K>, nodes: &dyn Nodes) -> Split<K> {
     };
     node.measure();
     let right = Node::new(body, nodes);
-    Some(Branch { key, weight: right.weight(), link: Link::Memory(Arc::new(right)) })
+    Some(Branch { key, weight: right.weight, link: Link::Memory(Arc::new(right)) })
 }
 
 /// The index, at least 1, where half of the bytes are passed.
@@ -359,15 +366,15 @@ fn tidy<K: Tree>(node: &mut Node<K>, index: usize, nodes: &dyn Nodes) {
         if lower_bytes + upper_node.bytes > NODE_BYTES_MAX * 3 / 4 {
             continue;
         }
-        let Ok(lower_node) = children[left].link.own(nodes) else { continue };
+        let Ok(lower_node) = children.change(left).link.own(nodes) else { continue };
         match (&mut lower_node.body, &upper_node.body) {
-            (Body::Leaf(a), Body::Leaf(b)) => a.extend(b.iter().cloned()),
-            (Body::Branch(a), Body::Branch(b)) => a.extend(b.iter().cloned()),
+            (Body::Leaf(a), Body::Leaf(b)) => a.append_copies(b),
+            (Body::Branch(a), Body::Branch(b)) => a.append_copies(b),
             _ => unreachable!("all leaves of a tree have the same depth"),
         }
         lower_node.measure();
         let upper = children.remove(left + 1);
-        children[left].weight += upper.weight;
+        children.change(left).weight += upper.weight;
         node.bytes -= Node::<K>::branch_bytes(&upper.key);
         return;
     }

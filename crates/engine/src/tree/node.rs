@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::page::Page;
 use super::{Missing, Nodes};
 use crate::Result;
 use crate::address::{Address, ItemKind};
@@ -46,7 +47,13 @@ pub(crate) trait Tree: Sized + Send + Sync + 'static {
     type Key: Clone + Ord + Send + Sync + std::fmt::Debug;
     type Value: Clone + Send + Sync;
     const KIND: ItemKind;
+    /// Whether keys have a rank that is quicker to compare than they are.
+    const RANKED: bool = false;
 
+    /// A number that is never higher for a lower key; keys of one rank are told apart by [`Ord`].
+    fn rank(_: &Self::Key) -> u64 {
+        0
+    }
     /// Upper bound of the encoded size of an entry, in bytes.
     fn entry_bytes(key: &Self::Key, value: &Self::Value) -> usize;
     /// Upper bound of the encoded size of a key, in bytes.
@@ -112,8 +119,8 @@ impl<K: Tree> Clone for Branch<K> {
 
 /// Entries in ascending order of their keys.
 pub(crate) enum Body<K: Tree> {
-    Leaf(Vec<(K::Key, K::Value)>),
-    Branch(Vec<Branch<K>>),
+    Leaf(Page<K, (K::Key, K::Value)>),
+    Branch(Page<K, Branch<K>>),
 }
 
 /// One page of a tree.
@@ -122,6 +129,8 @@ pub(crate) struct Node<K: Tree> {
     stored: AtomicU64,
     /// Upper bound of the encoded size.
     pub(crate) bytes: usize,
+    /// Sum of the weights of all entries below.
+    pub(crate) weight: u64,
     pub(crate) body: Body<K>,
     /// Present unless the node is as it came from the store.
     changed: Option<ChangedMark>,
@@ -129,7 +138,7 @@ pub(crate) struct Node<K: Tree> {
 
 impl<K: Tree> Drop for Node<K> {
     fn drop(&mut self) {
-        let body = std::mem::replace(&mut self.body, Body::Leaf(Vec::new()));
+        let body = std::mem::replace(&mut self.body, Body::Leaf(Vec::new().into()));
         super::with_stack(|| drop(body));
     }
 }
@@ -143,18 +152,23 @@ impl<K: Tree> Node<K> {
     }
 
     fn make(body: Body<K>, changed: Option<ChangedMark>) -> Self {
-        let mut node = Self { stored: AtomicU64::new(0), bytes: 0, body, changed };
+        let mut node = Self { stored: AtomicU64::new(0), bytes: 0, weight: 0, body, changed };
         node.measure();
         node
     }
 
-    /// Counts the encoded size anew.
+    /// Counts the encoded size and the weight anew.
     pub(crate) fn measure(&mut self) {
-        self.bytes = NODE_HEADER_BYTES
-            + match &self.body {
-                Body::Leaf(entries) => entries.iter().map(|(k, v)| K::entry_bytes(k, v)).sum::<usize>(),
-                Body::Branch(children) => children.iter().map(|c| Self::branch_bytes(&c.key)).sum(),
-            };
+        let (bytes, weight) = match &self.body {
+            Body::Leaf(entries) => entries.iter().fold((0, 0u64), |(bytes, weight), (key, value)| {
+                (bytes + K::entry_bytes(key, value), weight.wrapping_add(K::weight(value)))
+            }),
+            Body::Branch(children) => children.iter().fold((0, 0u64), |(bytes, weight), child| {
+                (bytes + Self::branch_bytes(&child.key), weight.wrapping_add(child.weight))
+            }),
+        };
+        self.bytes = NODE_HEADER_BYTES + bytes;
+        self.weight = weight;
     }
 
     pub(crate) fn branch_bytes(key: &K::Key) -> usize {
@@ -172,19 +186,12 @@ impl<K: Tree> Node<K> {
         }
     }
 
-    /// Sum of the weights of all entries below.
-    pub(crate) fn weight(&self) -> u64 {
-        match &self.body {
-            Body::Leaf(entries) => entries.iter().map(|(_, v)| K::weight(v)).sum(),
-            Body::Branch(children) => children.iter().map(|c| c.weight).sum(),
-        }
-    }
-
     /// A copy that has no address.
     pub(crate) fn fork(&self) -> Self {
         Self {
             stored: AtomicU64::new(0),
             bytes: self.bytes,
+            weight: self.weight,
             changed: self.changed.clone(),
             body: match &self.body {
                 Body::Leaf(entries) => Body::Leaf(entries.clone()),
@@ -223,10 +230,10 @@ impl<K: Tree> Node<K> {
     pub(crate) fn visit_mut<V: VisitorMut>(&mut self, visitor: &mut V) {
         match &mut self.body {
             Body::Leaf(entries) => {
-                entries.iter_mut().for_each(|(_, value)| K::visit_value_mut(value, visitor))
+                entries.change_all().for_each(|(_, value)| K::visit_value_mut(value, visitor))
             }
             Body::Branch(children) => {
-                children.iter_mut().for_each(|child| K::visit_link_mut(&mut child.link, visitor))
+                children.change_all().for_each(|child| K::visit_link_mut(&mut child.link, visitor))
             }
         }
     }
@@ -273,7 +280,7 @@ impl<K: Tree> Node<K> {
                     }
                     entries.push((key, K::decode_value(&mut from)?));
                 }
-                Body::Leaf(entries)
+                Body::Leaf(entries.into())
             }
             1 => {
                 let count = from.count(9)?;
@@ -289,7 +296,7 @@ impl<K: Tree> Node<K> {
                     let link = Link::Stored(decode_address(&mut from)?);
                     children.push(Branch { key, link, weight: from.varint()? });
                 }
-                Body::Branch(children)
+                Body::Branch(children.into())
             }
             _ => return Err(out_of_range("node level")),
         };

@@ -3,13 +3,8 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::node::{Body, Branch, Link, Node, Root, Tree};
+use super::node::{Body, Link, Node, Root, Tree};
 use super::{Missing, Nodes};
-
-/// The child that covers `key`.
-pub(crate) fn child_of<K: Tree>(children: &[Branch<K>], key: &K::Key) -> usize {
-    children.partition_point(|child| child.key <= *key).saturating_sub(1)
-}
 
 /// The leaf that holds `key` and its index there.
 pub(crate) fn find<K: Tree>(
@@ -17,17 +12,19 @@ pub(crate) fn find<K: Tree>(
     key: &K::Key,
     nodes: &dyn Nodes,
 ) -> Result<Option<(Arc<Node<K>>, usize)>, Missing> {
-    let Some(link) = root else { return Ok(None) };
-    let mut node = link.node(nodes)?;
+    let Some(mut link) = root.as_ref() else { return Ok(None) };
+    // Nodes in memory are passed without a count of who refers to them.
+    let mut node = loop {
+        let Link::Memory(node) = link else { break link.node(nodes)? };
+        match &node.body {
+            Body::Leaf(entries) => return Ok(entries.find(key).ok().map(|index| (node.clone(), index))),
+            Body::Branch(children) => link = &children[children.child_of(key)].link,
+        }
+    };
     loop {
         node = match &node.body {
-            Body::Leaf(entries) => {
-                return Ok(match entries.binary_search_by(|(k, _)| k.cmp(key)) {
-                    Ok(index) => Some((node, index)),
-                    Err(_) => None,
-                });
-            }
-            Body::Branch(children) => children[child_of(children, key)].link.node(nodes)?,
+            Body::Leaf(entries) => return Ok(entries.find(key).ok().map(|index| (node, index))),
+            Body::Branch(children) => children[children.child_of(key)].link.node(nodes)?,
         };
     }
 }
@@ -48,15 +45,14 @@ pub(crate) fn scan<K: Tree, B>(
         let node = link.node(nodes)?;
         match &node.body {
             Body::Leaf(entries) => {
-                let start = entries.partition_point(|(key, _)| key < from);
-                for (key, value) in &entries[start..] {
+                for (key, value) in &entries[entries.lower_bound(from)..] {
                     if let ControlFlow::Break(b) = each(key, value) {
                         return Ok(ControlFlow::Break(b));
                     }
                 }
             }
             Body::Branch(children) => {
-                for child in &children[child_of(children, from)..] {
+                for child in &children[children.child_of(from)..] {
                     if let ControlFlow::Break(b) = go(&child.link, from, nodes, each)? {
                         return Ok(ControlFlow::Break(b));
                     }
@@ -86,11 +82,11 @@ pub(crate) fn last_before<K: Tree>(
         let node = link.node(nodes)?;
         match &node.body {
             Body::Leaf(entries) => {
-                let end = entries.partition_point(|(k, _)| k <= key);
+                let end = entries.upper_bound(key);
                 Ok(end.checked_sub(1).map(|index| entries[index].clone()))
             }
             Body::Branch(children) => {
-                for child in children[..=child_of(children, key)].iter().rev() {
+                for child in children[..=children.child_of(key)].iter().rev() {
                     if let Some(found) = go(&child.link, key, nodes)? {
                         return Ok(Some(found));
                     }
@@ -107,5 +103,5 @@ pub(crate) fn last_before<K: Tree>(
 
 /// Sum of the weights of all entries.
 pub(crate) fn total_weight<K: Tree>(root: &Root<K>, nodes: &dyn Nodes) -> Result<u64, Missing> {
-    root.as_ref().map_or(Ok(0), |link| Ok(link.node(nodes)?.weight()))
+    root.as_ref().map_or(Ok(0), |link| Ok(link.node(nodes)?.weight))
 }

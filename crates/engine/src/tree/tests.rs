@@ -73,7 +73,7 @@ impl Shelf {
         let Link::Memory(node) = &*link else { return };
         let mut copy = node.fork();
         if let Body::Branch(children) = &mut copy.body {
-            children.iter_mut().for_each(|child| self.store_link(&mut child.link));
+            children.change_all().for_each(|child| self.store_link(&mut child.link));
         }
         let mut nodes = self.nodes.lock();
         let address = Address::new(SegmentId(1), nodes.len() as u32);
@@ -123,7 +123,8 @@ impl Shelf {
         let (depth, weight) = match &node.body {
             Body::Leaf(entries) => {
                 assert!(!entries.is_empty(), "no leaf is empty");
-                for (key, _) in entries {
+                for (index, (key, _)) in entries.iter().enumerate() {
+                    assert_eq!(entries.find(key), Ok(index), "a key is found where it is");
                     assert!(
                         low.is_none_or(|low| low <= key) && high.is_none_or(|high| key < high),
                         "{key:?} out of place"
@@ -137,6 +138,7 @@ impl Shelf {
                 for (index, child) in children.iter().enumerate() {
                     let low = if index == 0 { low } else { Some(&child.key) };
                     let high = children.get(index + 1).map(|next| &next.key).or(high);
+                    assert_eq!(children.child_of(&child.key), index, "a key leads to its child");
                     let (depth, weight) = self.check_node(&child.link, low, high);
                     assert_eq!(weight, child.weight, "a branch knows the weight of its child");
                     depths.push(depth);
@@ -146,7 +148,7 @@ impl Shelf {
                 (depths[0] + 1, sum)
             }
         };
-        assert_eq!(weight, node.weight());
+        assert_eq!(weight, node.weight);
         (depth, weight)
     }
 }
@@ -294,8 +296,8 @@ fn a_range_is_removed_with_the_nodes_at_its_ends_only() {
 
 #[test]
 fn damaged_nodes_are_refused_and_never_panic() {
-    let entries = (0..20).map(|at| (key(at), entry(u64::from(at)))).collect();
-    let bytes = Node::<DirectoryTree>::new(Body::Leaf(entries), &Shelf::default()).encode();
+    let entries: Vec<_> = (0..20).map(|at| (key(at), entry(u64::from(at)))).collect();
+    let bytes = Node::<DirectoryTree>::new(Body::Leaf(entries.into()), &Shelf::default()).encode();
     let address = Address::new(SegmentId(1), 0);
     assert!(Node::<DirectoryTree>::decode(&bytes, address).is_ok());
     for length in 0..bytes.len() {
@@ -307,6 +309,6 @@ fn damaged_nodes_are_refused_and_never_panic() {
         // Some flips give another valid node; checksums tell them.
         let _ = Node::<DirectoryTree>::decode(&damaged, address);
     }
-    let empty = Node::<DirectoryTree>::new(Body::Leaf(Vec::new()), &Shelf::default());
+    let empty = Node::<DirectoryTree>::new(Body::Leaf(Vec::new().into()), &Shelf::default());
     assert_eq!(empty.bytes, NODE_HEADER_BYTES);
 }
