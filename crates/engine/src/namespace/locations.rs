@@ -40,6 +40,9 @@ pub(crate) struct Location {
 }
 
 impl Location {
+    /// What a known inode takes in memory with its place in the map, in bytes, about.
+    pub(crate) const BYTES: u64 = 150;
+
     /// Whether somebody has it open, or may open it without a name.
     pub(crate) fn is_reachable(&self) -> bool {
         self.references > 0 || self.holds > 0
@@ -57,16 +60,17 @@ pub(crate) struct Trail {
 /// All known inodes.
 #[derive(Debug, Default)]
 pub(crate) struct Locations {
-    map: FxHashMap<Ino, Location>,
+    /// Boxed, because a map keeps a good part of its places free.
+    map: FxHashMap<Ino, Box<Location>>,
 }
 
 impl Locations {
     pub(crate) fn get(&self, ino: Ino) -> Option<&Location> {
-        self.map.get(&ino)
+        self.map.get(&ino).map(|location| &**location)
     }
 
     pub(crate) fn get_mut(&mut self, ino: Ino) -> Option<&mut Location> {
-        self.map.get_mut(&ino)
+        self.map.get_mut(&ino).map(|location| &mut **location)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -92,7 +96,7 @@ impl Locations {
             logged_in: 0,
             gone: None,
         };
-        self.map.insert(ino, location);
+        self.map.insert(ino, Box::new(location));
         if let Some(parent) = self.map.get_mut(&parent) {
             parent.children += 1;
         }

@@ -19,7 +19,7 @@ use crate::log::LogStore;
 use crate::log::writer::{LogWriter, Tail};
 use crate::metrics::Metrics;
 use crate::namespace::{
-    Change, Interrupt, Locations, NameHasher, ORPHANS, Operation, Outcome, State, View, WriteData,
+    Change, Interrupt, Location, Locations, NameHasher, ORPHANS, Operation, Outcome, State, View, WriteData,
 };
 use crate::record::{AliasKey, Entry, Name, SideKey};
 use crate::report::{GcReport, Status};
@@ -712,7 +712,7 @@ impl Inner {
             + self.dirty_bytes()
             + core.tail.record_bytes()
             + gathering
-            + known * 100;
+            + known * Location::BYTES;
         let used = stored_bytes + self.gauge.get();
         let free = free.map_or(u64::MAX >> 13, |free| free.saturating_sub(self.settings.reserve_bytes));
         Status {
