@@ -87,11 +87,11 @@ impl Daemon {
             .map_err(|error| Failure::new(format!("the runtime cannot start: {error}")))?;
         let pool = open(settings, &ground, mode)?;
         let checkpoints = on_big_stack("checkpoint", {
-            let pool = Clone::clone(&pool);
+            let pool = pool.clone();
             move || futures::executor::block_on(pool.checkpoint_in_background())
         })?;
         let flushes = on_big_stack("flush", {
-            let pool = Clone::clone(&pool);
+            let pool = pool.clone();
             move || futures::executor::block_on(pool.flush_in_background())
         })?;
         let access_time = match settings.access_time {

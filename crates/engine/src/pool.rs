@@ -370,7 +370,7 @@ impl Pool {
     ///
     /// # Errors
     /// `Exists`, `NotFound`, `Stale`, `ReadOnly`, `NoSpace`; with `replace` also `Invalid` where the source lies in what would be replaced.
-    pub async fn clone(
+    pub async fn clone_inode(
         &self,
         source: Ino,
         parent: Ino,

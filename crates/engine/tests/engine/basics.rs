@@ -14,12 +14,12 @@ fn a_clone_is_isolated_from_its_original_and_survives_reopen() {
         let file = create(&pool, directory, &format!("f{n}"), Kind::File);
         write(&pool, file, 0, format!("content {n} {}", "x".repeat(n * 7)).as_bytes());
     }
-    let clone = block_on(pool.clone(directory, Ino::ROOT, b"b", CloneOptions::default())).unwrap();
+    let clone = block_on(pool.clone_inode(directory, Ino::ROOT, b"b", CloneOptions::default())).unwrap();
     assert_ne!(clone.ino, directory);
     write(&pool, at(&pool, "b/f7"), 0, b"CHANGED");
     write(&pool, at(&pool, "a/f8"), 0, b"changed");
     for round in 0..3 {
-        let pool = if round == 0 { Clone::clone(&pool) } else { world.open() };
+        let pool = if round == 0 { pool.clone() } else { world.open() };
         assert!(read(&pool, at(&pool, "a/f7")).starts_with(b"content 7"));
         assert!(read(&pool, at(&pool, "b/f7")).starts_with(b"CHANGED"));
         assert!(read(&pool, at(&pool, "a/f8")).starts_with(b"changed"));
@@ -32,7 +32,8 @@ fn a_clone_is_isolated_from_its_original_and_survives_reopen() {
         }
     }
     let pool = world.open();
-    let error = block_on(pool.clone(at(&pool, "a"), Ino::ROOT, b"b", CloneOptions::default())).unwrap_err();
+    let error =
+        block_on(pool.clone_inode(at(&pool, "a"), Ino::ROOT, b"b", CloneOptions::default())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Exists);
 }
 
@@ -47,7 +48,8 @@ fn everything_removed_leaves_nothing_behind() {
         if n % 1000 == 999 {
             block_on(pool.checkpoint()).unwrap();
             let name = format!("clone{n}");
-            block_on(pool.clone(directory, Ino::ROOT, name.as_bytes(), CloneOptions::default())).unwrap();
+            block_on(pool.clone_inode(directory, Ino::ROOT, name.as_bytes(), CloneOptions::default()))
+                .unwrap();
         }
     }
     block_on(pool.checkpoint()).unwrap();
@@ -76,7 +78,7 @@ fn usage_and_differences_tell_shared_from_own() {
     let before = block_on(pool.usage(directory)).unwrap();
     assert_eq!((before.files, before.directories, before.shared_bytes), (300, 2, 0));
     assert!(before.exclusive_bytes > 300_000, "{before:?}");
-    let clone = block_on(pool.clone(directory, Ino::ROOT, b"b", CloneOptions::default())).unwrap().ino;
+    let clone = block_on(pool.clone_inode(directory, Ino::ROOT, b"b", CloneOptions::default())).unwrap().ino;
     let shared = block_on(pool.usage(clone)).unwrap();
     assert_eq!((shared.exclusive_bytes, shared.total_bytes), (0, before.total_bytes));
     assert_eq!(block_on(pool.usage(below)).unwrap().exclusive_bytes, 0);
@@ -106,7 +108,8 @@ fn files_that_came_into_a_clone_by_two_ways_stay_apart() {
     let world = World::new();
     let pool = world.open();
     let clone = |from: &str, name: &str| {
-        block_on(pool.clone(at(&pool, from), Ino::ROOT, name.as_bytes(), CloneOptions::default())).unwrap();
+        block_on(pool.clone_inode(at(&pool, from), Ino::ROOT, name.as_bytes(), CloneOptions::default()))
+            .unwrap();
     };
     let rename = |from: (&str, &str), to: (&str, &str)| {
         let (old, new) = (at(&pool, from.0), at(&pool, to.0));
@@ -151,7 +154,7 @@ fn removing_or_replacing_a_tree_counts_names_of_files_down() {
     assert_eq!(block_on(pool.attributes(file)).unwrap().nlink, 3);
     let replace = CloneOptions { replace: true, ..CloneOptions::default() };
     let empty = create(&pool, Ino::ROOT, "empty", Kind::Directory);
-    block_on(pool.clone(empty, Ino::ROOT, b"u", replace)).unwrap();
+    block_on(pool.clone_inode(empty, Ino::ROOT, b"u", replace)).unwrap();
     assert_eq!(block_on(pool.attributes(file)).unwrap().nlink, 1);
     block_on(pool.sync()).unwrap();
     drop(pool);

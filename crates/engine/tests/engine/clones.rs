@@ -78,12 +78,12 @@ fn a_directory_is_cloned_into_itself_as_it_was_before() {
     assert_eq!(read(&pool, at(&pool, "a/b/f")), b"before");
     assert_eq!(list(&pool, at(&pool, "a/b")).len(), 1);
     let replace = CloneOptions { replace: true, ..CloneOptions::default() };
-    block_on(pool.clone(a, a, b"b", replace.clone())).unwrap();
+    block_on(pool.clone_inode(a, a, b"b", replace.clone())).unwrap();
     assert_eq!(read(&pool, at(&pool, "a/b/f")), b"after ");
     assert_eq!(read(&pool, at(&pool, "a/b/b/f")), b"before");
     let inner = at(&pool, "a/b/b");
-    assert_eq!(kind(block_on(pool.clone(inner, a, b"b", replace.clone()))), Some(ErrorKind::Invalid));
-    assert_eq!(kind(block_on(pool.clone(a, Ino::ROOT, b"a", replace))), Some(ErrorKind::Invalid));
+    assert_eq!(kind(block_on(pool.clone_inode(inner, a, b"b", replace.clone()))), Some(ErrorKind::Invalid));
+    assert_eq!(kind(block_on(pool.clone_inode(a, Ino::ROOT, b"a", replace))), Some(ErrorKind::Invalid));
     assert_unique(&pool);
     check(&pool);
 }
@@ -196,7 +196,7 @@ fn a_read_only_clone_refuses_every_change_and_goes_as_a_whole() {
     create(&pool, a, "d", Kind::Directory);
     file(&pool, "a/d/f", b"x");
     let options = CloneOptions { read_only: true, ..CloneOptions::default() };
-    let snapshot = block_on(pool.clone(a, Ino::ROOT, b"s", options)).unwrap();
+    let snapshot = block_on(pool.clone_inode(a, Ino::ROOT, b"s", options)).unwrap();
     let (d, f) = (at(&pool, "s/d"), at(&pool, "s/d/f"));
     let refused = Some(ErrorKind::ReadOnly);
     assert!(snapshot.read_only && block_on(pool.attributes(f)).unwrap().read_only);
@@ -207,7 +207,7 @@ fn a_read_only_clone_refuses_every_change_and_goes_as_a_whole() {
     assert_eq!(kind(block_on(pool.remove_tree(snapshot.ino, b"d"))), refused);
     assert_eq!(kind(block_on(pool.create(d, b"g", crate::world::new(Kind::File)))), refused);
     assert_eq!(kind(block_on(pool.rename(d, b"f", Ino::ROOT, b"f", RenameMode::Replace))), refused);
-    assert_eq!(kind(block_on(pool.clone(a, d, b"c", CloneOptions::default()))), refused);
+    assert_eq!(kind(block_on(pool.clone_inode(a, d, b"c", CloneOptions::default()))), refused);
     let writable = clone(&pool, snapshot.ino, Ino::ROOT, "w");
     write(&pool, at(&pool, "w/d/f"), 0, b"y");
     assert!(!writable.read_only);

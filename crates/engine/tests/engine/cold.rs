@@ -91,7 +91,7 @@ fn a_clone_over_the_only_entry_of_a_leaf_does_not_lose_the_place() {
     let (pool, names) = lonely_name(&world, 400);
     let directory = at(&pool, "d");
     let options = offshoot_engine::CloneOptions { replace: true, ..Default::default() };
-    block_on(pool.clone(at(&pool, "new"), directory, &names[0], options)).unwrap();
+    block_on(pool.clone_inode(at(&pool, "new"), directory, &names[0], options)).unwrap();
     let name = String::from_utf8(names[0].clone()).unwrap();
     assert_eq!(read(&pool, at(&pool, &format!("d/{name}"))), b"the new content");
     block_on(pool.checkpoint()).unwrap();

@@ -132,7 +132,7 @@ pub fn create(pool: &Pool, parent: Ino, name: &str, kind: Kind) -> Ino {
 }
 
 pub fn clone(pool: &Pool, source: Ino, parent: Ino, name: &str) -> Attributes {
-    block_on(pool.clone(source, parent, name.as_bytes(), CloneOptions::default())).unwrap()
+    block_on(pool.clone_inode(source, parent, name.as_bytes(), CloneOptions::default())).unwrap()
 }
 
 pub fn write(pool: &Pool, ino: Ino, offset: u64, data: &[u8]) {

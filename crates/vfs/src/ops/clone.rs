@@ -82,7 +82,7 @@ impl Vfs {
         self.check_clone(caller, source, &parent, &name, replace).await?;
         self.flush_clients(FlushRequest { source: source_path, from_client }).await?;
         let options = CloneOptions { read_only, replace, source_path: source_path.to_vec() };
-        let cloned = self.pool().clone(source, parent.ino(), &name, options).await.map_err(Error::from);
+        let cloned = self.pool().clone_inode(source, parent.ino(), &name, options).await.map_err(Error::from);
         let cloned = cloned.map_err(|error| match error.code() {
             Code::Exists => {
                 let destination = String::from_utf8_lossy(destination);

@@ -45,7 +45,7 @@ impl Engine {
         let storage = Storage { objects, log };
         let clock = Arc::new(SystemClock::default());
         let pool = block_on(Pool::open(storage, clock, Settings::default(), OpenMode::Create))?;
-        let worker = Clone::clone(&pool);
+        let worker = pool.clone();
         let background = std::thread::Builder::new()
             .name("background".into())
             .stack_size(STACK_BYTES)
@@ -88,7 +88,7 @@ async fn create_tree(pool: &Pool, name: &str, count: u64, content: &Bytes) -> Re
 
 /// Clones to a new name in `parent` and forgets the clone.
 async fn clone(pool: &Pool, source: Ino, parent: Ino, name: &str) -> Result<()> {
-    let made = pool.clone(source, parent, name.as_bytes(), Default::default()).await?;
+    let made = pool.clone_inode(source, parent, name.as_bytes(), Default::default()).await?;
     pool.forget(made.ino, 1);
     Ok(())
 }

@@ -296,7 +296,7 @@ impl Run {
         }
         let (read_only, replace) = (self.random.one_in(5), self.random.one_in(4));
         let options = CloneOptions { read_only, replace, source_path: format!("of {id}").into_bytes() };
-        let got = block_on(self.pool().clone(source, ino, &name, options));
+        let got = block_on(self.pool().clone_inode(source, ino, &name, options));
         let want = self.model.clone_node(id, directory, &name, read_only, replace);
         let what = || {
             format!(

@@ -33,7 +33,7 @@ async fn lookups(pool: &Pool, depth: usize, rounds: usize) -> Result<Row> {
     let mut shallow = tree;
     for level in 1..=depth {
         let name = format!("depth-{level}");
-        tree = pool.clone(tree, Ino::ROOT, name.as_bytes(), Default::default()).await?.ino;
+        tree = pool.clone_inode(tree, Ino::ROOT, name.as_bytes(), Default::default()).await?.ino;
         if level == 1 {
             shallow = tree;
         }
@@ -76,7 +76,7 @@ async fn reads(pool: &Pool, size: u64, rounds: usize) -> Result<Row> {
         pool.write(original, at * PIECE_BYTES as u64, piece.into(), false).await?;
     }
     pool.checkpoint().await?;
-    let clone = pool.clone(original, Ino::ROOT, b"clone", Default::default()).await?.ino;
+    let clone = pool.clone_inode(original, Ino::ROOT, b"clone", Default::default()).await?.ino;
     let (mut of_clone, mut of_original) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         of_original.push(read_all(pool, original, size).await?);
