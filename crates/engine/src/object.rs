@@ -16,7 +16,6 @@ pub(crate) mod fault;
 mod local;
 mod memory;
 mod name;
-pub(crate) mod random;
 
 pub use fault::{Call, Fault, FaultStore, PowerSwitch};
 pub use local::LocalStore;

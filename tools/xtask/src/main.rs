@@ -10,7 +10,6 @@ mod install;
 mod mounts;
 mod place;
 mod program;
-mod random;
 mod server;
 mod soak;
 mod suite;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::suite::{self, Setting};
-use crate::{install, random, workspace};
+use crate::{install, workspace};
 
 /// What `soak` is told.
 #[derive(Args)]
@@ -33,7 +33,7 @@ const SUITES: &[Suite] = &[
 pub(crate) fn run(arguments: &SoakArguments) -> Result<ExitCode> {
     install::check_fuse()?;
     install::packages(&["fuse3", "fio", "stress-ng"])?;
-    let seed = arguments.seed.unwrap_or_else(random::fresh_seed);
+    let seed = arguments.seed.unwrap_or_else(suite::fresh_seed);
     println!("seed {seed}");
     let duration = Duration::from_secs(arguments.minutes * 60 / SUITES.len() as u64);
     let setting = Setting { binary: workspace::build_offshoot()?, seed, duration, local: false };

@@ -31,6 +31,11 @@ pub(crate) struct Setting {
     pub(crate) local: bool,
 }
 
+/// A seed that differs from run to run; 32 bits, because some suites take no more.
+pub(crate) fn fresh_seed() -> u64 {
+    u64::from(fastrand::u32(..))
+}
+
 /// Calls `work` with a directory on a fresh mount, then checks the pool and stops the server.
 pub(crate) fn on_mount(
     setting: &Setting,

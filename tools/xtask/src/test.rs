@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::suite::{self, Setting};
-use crate::{cleanup, install, program, random, tidy, workspace};
+use crate::{cleanup, install, program, tidy, workspace};
 
 /// Compiling everything from nothing on a slow machine and running it.
 const CARGO_LIMIT: Duration = Duration::from_secs(40 * 60);
@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<ExitCode> {
     }
     let chosen = choose(&arguments.only)?;
     prepare(&chosen, arguments.local)?;
-    let seed = arguments.seed.unwrap_or_else(random::fresh_seed);
+    let seed = arguments.seed.unwrap_or_else(suite::fresh_seed);
     println!("seed {seed}");
     let setting = |binary| Setting { binary, seed, duration: SHORT, local: arguments.local };
 

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use fastrand::Rng;
 use parking_lot::Mutex;
 
 use super::LogStore;
 use crate::object::PowerSwitch;
 use crate::object::fault::Supply;
-use crate::object::random::Random;
 use crate::{Error, ErrorKind, Result};
 
 /// What a disk writes as one: a power cut tears between such pieces, and once within one.
@@ -63,11 +63,11 @@ impl MemoryLog {
     /// Leaves the medium as a power cut would: what was synced stays; of the rest the seed chooses what is kept, torn at
     /// any byte; deletions may be undone. A [`PowerSwitch`] is not touched.
     pub fn crash(&self, seed: u64) {
-        let mut random = Random::new(seed);
+        let mut random = Rng::with_seed(seed);
         let mut state = self.state.lock();
         let State { files, deleted, .. } = &mut *state;
         for (number, file) in std::mem::take(deleted) {
-            if random.below(2) == 0 {
+            if random.bool() {
                 files.insert(number, file);
             }
         }
@@ -128,7 +128,7 @@ impl MemoryFile {
         }
     }
 
-    fn crash(&mut self, random: &mut Random) {
+    fn crash(&mut self, random: &mut Rng) {
         let Some(Unsynced { start, before }) = self.unsynced.take() else { return };
         let length = before.len();
         let kept = Kept::choose(random, length);
@@ -152,9 +152,9 @@ enum Kept {
 }
 
 impl Kept {
-    fn choose(random: &mut Random, length: usize) -> Self {
-        let torn_at = random.below(length as u64 + 1) as usize;
-        match random.below(4) {
+    fn choose(random: &mut Rng, length: usize) -> Self {
+        let torn_at = random.usize(..=length);
+        match random.u8(..4) {
             0 => Self::Before(0),
             1 => Self::Before(length),
             2 => Self::Before(torn_at),
@@ -163,11 +163,11 @@ impl Kept {
     }
 
     /// How many bytes of the piece from `start` to `end` are kept; the rest of it is lost.
-    fn of_piece(&self, random: &mut Random, start: usize, end: usize) -> usize {
+    fn of_piece(&self, random: &mut Rng, start: usize, end: usize) -> usize {
         match *self {
             Self::Before(position) => position.clamp(start, end) - start,
             Self::Sectors { torn_at } if (start..end).contains(&torn_at) => torn_at - start,
-            Self::Sectors { .. } => random.below(2) as usize * (end - start),
+            Self::Sectors { .. } => random.usize(..2) * (end - start),
         }
     }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use fastrand::Rng;
 use parking_lot::Mutex;
 
-use super::random::Random;
 use super::{ObjectInfo, ObjectStore, Space};
 use crate::{Error, ErrorKind, Result};
 
@@ -136,7 +136,7 @@ struct Script {
     /// Kind, how many such calls are left until the one that fails, and how.
     planned: Vec<(Call, u64, Fault)>,
     /// One call in so many fails.
-    random: Option<(Random, u64)>,
+    random: Option<(Rng, u64)>,
 }
 
 impl<S: ObjectStore> FaultStore<S> {
@@ -169,7 +169,7 @@ impl<S: ObjectStore> FaultStore<S> {
     /// Lets one call in `one_in` fail with [`ErrorKind::Store`], chosen by the seed; half of them lose only the answer. 0
     /// ends it.
     pub fn fail_randomly(&self, seed: u64, one_in: u64) {
-        self.script.lock().random = (one_in > 0).then(|| (Random::new(seed), one_in));
+        self.script.lock().random = (one_in > 0).then(|| (Rng::with_seed(seed), one_in));
     }
 
     /// Flips one bit of a stored object; bit 0 is the lowest of the first byte.
@@ -249,7 +249,7 @@ impl Script {
             false
         });
         let chance = self.random.as_mut().and_then(|(random, one_in)| {
-            (random.below(*one_in) == 0).then(|| match random.below(2) {
+            (random.u64(..*one_in) == 0).then(|| match random.u8(..2) {
                 0 => Fault::Refused(ErrorKind::Store),
                 _ => Fault::AnswerLost(ErrorKind::Store),
             })

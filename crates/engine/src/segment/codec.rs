@@ -132,7 +132,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::object::random::Random;
 
     const ALL: [Compression; 5] = [
         Compression::None,
@@ -143,8 +142,9 @@ mod tests {
     ];
 
     fn random_bytes(length: usize) -> Vec<u8> {
-        let mut random = Random::new(length as u64);
-        (0..length).map(|_| random.next() as u8).collect()
+        let mut bytes = vec![0; length];
+        fastrand::Rng::with_seed(length as u64).fill(&mut bytes);
+        bytes
     }
 
     fn round_trip(compression: Compression, raw: &[u8]) -> Codec {

@@ -5,9 +5,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::Result;
+use fastrand::Rng;
 use rustix::fs::OFlags;
-
-use crate::random::Random;
 
 /// One piece.
 pub(super) const PIECE_BYTES: usize = 4096;
@@ -24,7 +23,7 @@ impl Piece {
         let memory = vec![0; 2 * PIECE_BYTES];
         let start = memory.as_ptr().align_offset(PIECE_BYTES);
         let mut piece = Self { memory, start };
-        Random::new(seed).fill(piece.bytes_mut());
+        Rng::with_seed(seed).fill(piece.bytes_mut());
         piece
     }
 
@@ -49,9 +48,9 @@ pub(super) fn open(path: &Path, direct: bool) -> Result<File> {
 pub(super) fn write_scattered(path: &Path, size_bytes: u64, seed: u64, direct: bool) -> Result<()> {
     let file = open(path, direct)?;
     let mut order: Vec<u64> = (0..size_bytes / PIECE_BYTES as u64).collect();
-    let mut random = Random::new(seed);
+    let mut random = Rng::with_seed(seed);
     for at in (1..order.len()).rev() {
-        order.swap(at, random.below(at as u64 + 1) as usize);
+        order.swap(at, random.usize(..=at));
     }
     let mut piece = Piece::new(seed);
     for number in order {

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use fastrand::Rng;
 
 use super::directio::{self, PIECE_BYTES, Piece};
 use super::row::{Goal, Measure, Row, rate};
 use super::{Bench, drop_caches};
 use crate::place::{Ext4, Place};
-use crate::random::Random;
 
 const LARGE_BYTES: usize = 1 << 20;
 
@@ -55,7 +55,7 @@ fn all(path: &Path, size: u64, time: Duration) -> Result<[Measure; 4]> {
 pub(super) fn write_file(path: &Path, size: u64) -> Result<()> {
     let file = File::create(path)?;
     let mut buffer = vec![0; LARGE_BYTES];
-    let mut random = Random::new(size);
+    let mut random = Rng::with_seed(size);
     random.fill(&mut buffer);
     for at in 0..size / LARGE_BYTES as u64 {
         for piece in buffer.chunks_mut(PIECE_BYTES) {
@@ -69,11 +69,11 @@ pub(super) fn write_file(path: &Path, size: u64) -> Result<()> {
 
 fn measure(file: &File, size: u64, time: Duration, write: bool) -> Result<Measure> {
     let mut piece = Piece::new(size);
-    let mut random = Random::new(time.as_secs() + u64::from(write));
+    let mut random = Rng::with_seed(time.as_secs() + u64::from(write));
     let start = Instant::now();
     let mut operations = 0;
     while operations % 64 != 0 || start.elapsed() < time {
-        let offset = random.below(size / PIECE_BYTES as u64) * PIECE_BYTES as u64;
+        let offset = random.u64(..size / PIECE_BYTES as u64) * PIECE_BYTES as u64;
         if write {
             file.write_all_at(piece.bytes(), offset)?;
         } else {

@@ -5,9 +5,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use fastrand::Rng;
 
 use super::{Setting, on_mount};
-use crate::random::Random;
 use crate::{install, program};
 
 const LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -54,11 +54,11 @@ pub(crate) fn run(setting: &Setting) -> Result<String> {
     let suite = install::tool(install::FSX)?;
     on_mount(setting, "fsx", |dir| {
         let end = Instant::now() + setting.duration;
-        let mut random = Random::new(setting.seed);
+        let mut random = Rng::with_seed(setting.seed);
         let mut runs = 0_u64;
         while runs < 2 || Instant::now() < end {
             let configuration = if runs.is_multiple_of(2) { EVERYTHING } else { SMALL };
-            once(&suite, dir, configuration, random.below(1 << 32))?;
+            once(&suite, dir, configuration, random.u64(..1 << 32))?;
             runs += 1;
         }
         Ok(format!("{runs} seeds of {OPERATIONS} operations"))

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use fastrand::Rng;
 
 use super::Setting;
 use crate::place::Place;
-use crate::random::Random;
 use crate::server::Server;
 
 const WRITERS: u64 = 3;
@@ -36,7 +36,7 @@ pub(crate) fn run(setting: &Setting) -> Result<String> {
     ensure!(!setting.local, "it kills the server, and the local disk has none");
     let place = Place::new("kill")?;
     let end = Instant::now() + setting.duration;
-    let mut random = Random::new(setting.seed);
+    let mut random = Rng::with_seed(setting.seed);
     let mut server = Server::start(&setting.binary, place.path())?;
     let all = Mutex::new(Acknowledged::default());
     let mut rounds = 0_u64;
@@ -64,7 +64,7 @@ pub(crate) fn run(setting: &Setting) -> Result<String> {
 fn write_until_killed(
     server: &Server,
     all: &Mutex<Acknowledged>,
-    random: &mut Random,
+    random: &mut Rng,
     round: u64,
 ) -> Result<()> {
     let dir = server.mount().join(format!("round-{round}"));
@@ -75,15 +75,15 @@ fn write_until_killed(
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for writer in 0..WRITERS {
-            let (dir, stop, seed) = (&dir, &stop, random.next());
+            let (dir, stop, seed) = (&dir, &stop, random.u64(..));
             threads.push(scope.spawn(move || {
-                let mut random = Random::new(seed);
+                let mut random = Rng::with_seed(seed);
                 if writer == 0 { append(dir, all, stop) } else { create(dir, writer, all, stop, &mut random) }
             }));
         }
-        std::thread::sleep(Duration::from_millis(300 + random.below(1500)));
+        std::thread::sleep(Duration::from_millis(300 + random.u64(..1500)));
         let cloned = clone_once(server, all, round);
-        std::thread::sleep(Duration::from_millis(random.below(300)));
+        std::thread::sleep(Duration::from_millis(random.u64(..300)));
         // From here on a writer may fail, as its file system is about to go.
         let killed = server.kill_now();
         stop.store(true, Ordering::SeqCst);
@@ -123,10 +123,10 @@ fn append(dir: &Path, all: &Mutex<Acknowledged>, stop: &AtomicBool) {
 }
 
 /// Makes files under a temporary name, makes them durable, renames them, makes that durable, until something fails.
-fn create(dir: &Path, writer: u64, all: &Mutex<Acknowledged>, stop: &AtomicBool, random: &mut Random) {
+fn create(dir: &Path, writer: u64, all: &Mutex<Acknowledged>, stop: &AtomicBool, random: &mut Rng) {
     for number in 0_u64.. {
         let path = dir.join(format!("file-{writer}-{number}"));
-        let (seed, size) = (random.next(), random.below(FILE_BYTES_MAX));
+        let (seed, size) = (random.u64(..), random.u64(..FILE_BYTES_MAX));
         let made = || -> std::io::Result<()> {
             let temporary = path.with_extension("new");
             let mut file = File::create(&temporary)?;
@@ -180,14 +180,14 @@ fn verify(all: &Acknowledged) -> Result<()> {
 
 fn record(number: u64) -> Vec<u8> {
     let mut bytes = vec![0; RECORD_BYTES];
-    Random::new(number).fill(&mut bytes);
+    Rng::with_seed(number).fill(&mut bytes);
     bytes[..8].copy_from_slice(&number.to_le_bytes());
     bytes
 }
 
 fn content(seed: u64, size: u64) -> Vec<u8> {
     let mut bytes = vec![0; size as usize];
-    Random::new(seed).fill(&mut bytes);
+    Rng::with_seed(seed).fill(&mut bytes);
     bytes
 }
 

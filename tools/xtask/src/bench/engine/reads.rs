@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
+use fastrand::Rng;
 use futures::executor::block_on;
 use offshoot_engine::{Ino, Kind, Pool};
 
@@ -11,7 +12,6 @@ use super::super::row::{Goal, Row, seconds, throughput};
 use super::super::{Bench, median};
 use super::{Engine, create, create_tree};
 use crate::place::Place;
-use crate::random::Random;
 
 const FILES: u64 = 1000;
 const PIECE_BYTES: usize = 128 << 10;
@@ -69,7 +69,7 @@ async fn look_up_all(pool: &Pool, tree: Ino) -> Result<Duration> {
 
 async fn reads(pool: &Pool, size: u64, rounds: usize) -> Result<Row> {
     let original = create(pool, Ino::ROOT, "original", Kind::File).await?;
-    let mut random = Random::new(size);
+    let mut random = Rng::with_seed(size);
     for at in 0..size / PIECE_BYTES as u64 {
         let mut piece = vec![0; PIECE_BYTES];
         random.fill(&mut piece);

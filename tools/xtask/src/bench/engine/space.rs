@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 use bytes::Bytes;
+use fastrand::Rng;
 use futures::executor::block_on;
 use offshoot_engine::{Ino, Kind, Pool};
 
 use super::super::Bench;
 use super::super::row::{Goal, Row, bytes};
 use super::{Engine, clone, create, create_tree};
-use crate::random::Random;
 
 const FILES: u64 = 1000;
 const WRITE_BYTES: usize = 4096;
@@ -29,7 +29,7 @@ async fn measure(pool: &Pool, clones: u64) -> Result<Vec<Row>> {
         clone(pool, tree, place, &number.to_string()).await?;
     }
     let cloned = stored(pool).await?;
-    let mut random = Random::new(clones);
+    let mut random = Rng::with_seed(clones);
     for number in 0..clones {
         let mut data = vec![0; WRITE_BYTES];
         random.fill(&mut data);
