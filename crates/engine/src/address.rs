@@ -59,6 +59,8 @@ pub(crate) enum ItemKind {
     Alias = 4,
     /// A node of the ledger (reference counts).
     Ledger = 5,
+    /// A node of the tree of realms.
+    Realm = 6,
 }
 
 impl ItemKind {
@@ -70,6 +72,7 @@ impl ItemKind {
             3 => Self::Side,
             4 => Self::Alias,
             5 => Self::Ledger,
+            6 => Self::Realm,
             _ => return None,
         })
     }

@@ -3,6 +3,11 @@
 //! `check` marks everything that the newest manifest leads to and compares that with every count, sum and list. `scrub`
 //! reads every live item and names the paths that a damaged one is part of, in every clone that shares it.
 
+mod links;
+mod realms;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -10,23 +15,42 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::address::{Address, ItemKind, SegmentId};
 use crate::checkpoint::{checkpoint, root_edges};
 use crate::format::manifest::Manifest;
-use crate::kinds::DirectoryTree;
+use crate::kinds::{AliasTree, DirectoryTree, RealmTree};
 use crate::pool::Inner;
 use crate::record::{Content, Entry, Inode, Totals};
 use crate::refcount::{EdgeCollector, stored_count};
 use crate::report::{CheckReport, Finding};
 use crate::segment::Pinned;
-use crate::tree::{AnyNode, Body, Link, Missing, Node, Root, Visitor};
+use crate::tree::{AnyNode, Body, Link, Missing, Node, Root, Tree};
 use crate::{ErrorKind, Result};
 
 /// Findings after which no more are listed.
 const FINDINGS_MAX: usize = 10_000;
+
+/// In place of the path of what was removed; no name has a slash.
+const REMOVED: &[u8] = b"(removed)/";
 
 /// A path, shared by all that lies below it.
 #[derive(Clone, Debug)]
 struct Way(Option<Arc<(Way, Vec<u8>)>>);
 
 impl Way {
+    /// Where what was removed lies.
+    fn removed() -> Way {
+        Way(None).below(REMOVED)
+    }
+
+    fn is_removed(&self) -> bool {
+        let mut at = self;
+        while let Some(step) = &at.0 {
+            if step.0.0.is_none() {
+                return step.1 == REMOVED;
+            }
+            at = &step.0;
+        }
+        false
+    }
+
     fn below(&self, name: &[u8]) -> Way {
         Way(Some(Arc::new((self.clone(), name.to_vec()))))
     }
@@ -52,6 +76,7 @@ struct Marker<'a> {
     counts: FxHashMap<Address, (ItemKind, u32)>,
     work: Vec<(Address, ItemKind, Way)>,
     verified_directories: FxHashSet<Address>,
+    compared: links::Compared,
 }
 
 impl Marker<'_> {
@@ -86,6 +111,7 @@ impl Marker<'_> {
         }
         match &inode.content {
             Content::Directory(directory) => {
+                self.compare_links(directory, way).await?;
                 let Some(Link::Stored(root)) = &directory.entries else {
                     if directory.count != 0 || directory.totals != Totals::default() {
                         self.find(Some(way), "an empty directory counts entries".into());
@@ -149,35 +175,34 @@ impl Marker<'_> {
                         }
                         continue;
                     }
-                    self.links(&node.clone(), &way);
+                    self.weights(node, &way).await;
+                    self.links(node, &way);
                 }
                 AnyNode::File(node) => {
-                    if let Body::Branch(children) = &node.body {
-                        for child in children {
-                            self.weight(child.link.address(), child.weight, &way).await?;
-                        }
-                    }
+                    self.weights(node, &way).await;
                     self.links(node, &way);
                 }
                 AnyNode::Alias(node) => self.links(node, &way),
                 AnyNode::Ledger(node) => self.links(node, &way),
+                AnyNode::Realm(node) => self.links(node, &way),
             }
         }
         Ok(())
     }
 
-    async fn weight(&mut self, address: Option<Address>, claimed: u64, way: &Way) -> Result<()> {
-        let Some(address) = address else { return Ok(()) };
-        if let Ok(AnyNode::File(node)) =
-            self.inner.items.node(Missing { address, kind: ItemKind::File }).await
-            && node.weight != claimed
-        {
-            self.find(Some(way), format!("node {address:?} weighs {} and not {claimed}", node.weight));
+    /// Compares what a branch says its children weigh with what they do. One that cannot be read is found when it is marked.
+    async fn weights<K: Tree>(&mut self, node: &Node<K>, way: &Way) {
+        let Body::Branch(children) = &node.body else { return };
+        for child in children {
+            let Ok(node) = self.inner.node(&child.link).await else { continue };
+            if node.weight != child.weight {
+                let (address, weight, claimed) = (child.link.address(), node.weight, child.weight);
+                self.find(Some(way), format!("node {address:?} weighs {weight} and not {claimed}"));
+            }
         }
-        Ok(())
     }
 
-    fn links<K: crate::tree::Tree>(&mut self, node: &Node<K>, way: &Way) {
+    fn links<K: Tree>(&mut self, node: &Node<K>, way: &Way) {
         let mut links = EdgeCollector::default();
         node.visit(&mut links);
         for (address, kind) in links.edges {
@@ -187,7 +212,10 @@ impl Marker<'_> {
 
     async fn directory_node(&mut self, node: &Node<DirectoryTree>, way: &Way) -> Result<()> {
         match &node.body {
-            Body::Branch(_) => self.links(node, way),
+            Body::Branch(_) => {
+                self.weights(node, way).await;
+                self.links(node, way);
+            }
             Body::Leaf(entries) => {
                 for (key, entry) in entries {
                     if let Entry::Inode(inode) = entry {
@@ -235,21 +263,24 @@ pub(crate) async fn check(inner: &Inner) -> Result<CheckReport> {
         counts: FxHashMap::default(),
         work: Vec::new(),
         verified_directories: FxHashSet::default(),
+        compared: FxHashSet::default(),
     };
     let root = Way(None);
     marker.inode(&manifest.root, &root).await?;
-    marker.inode(&manifest.orphans, &root).await?;
-    if let Some(link) = &manifest.aliases {
-        let mut links = EdgeCollector::default();
-        links.plain(link);
-        for (address, kind) in links.edges {
-            marker.edge(address, kind, &root);
-        }
+    let mut links = EdgeCollector::default();
+    manifest.aliases.iter().for_each(|link| AliasTree::visit_link(link, &mut links));
+    manifest.realms.iter().for_each(|link| RealmTree::visit_link(link, &mut links));
+    for (address, kind) in links.edges {
+        marker.edge(address, kind, &root);
     }
     for (address, kind) in &manifest.garbage {
         marker.edge(*address, *kind, &root);
     }
     marker.run().await?;
+    // Last, so that what a clone shares with something removed is shown by the clone's path.
+    marker.inode(&manifest.orphans, &Way::removed()).await?;
+    marker.run().await?;
+    realms::check(inner, manifest, &mut marker).await?;
     debug_assert!(root_edges(manifest).iter().all(|(address, _)| marker.counts.contains_key(address)));
     compare_counts(inner, manifest, &mut marker).await?;
     Ok(marker.report)

@@ -63,6 +63,9 @@ pub(crate) fn root_edges(manifest: &Manifest) -> Vec<(Address, ItemKind)> {
     if let Some(link) = &manifest.aliases {
         crate::kinds::AliasTree::visit_link(link, &mut links);
     }
+    if let Some(link) = &manifest.realms {
+        crate::kinds::RealmTree::visit_link(link, &mut links);
+    }
     links.edges
 }
 
@@ -130,10 +133,8 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
         time: inner.clock.now(),
         root: settled_inode(&snapshot.root),
         orphans: settled_inode(&snapshot.orphans),
-        aliases: snapshot
-            .aliases
-            .as_ref()
-            .map(|link| Link::Stored(link.address().expect("it was just stored"))),
+        aliases: settled_root(&snapshot.aliases),
+        realms: settled_root(&snapshot.realms),
         next_number: snapshot.next_number,
         next_realm: snapshot.next_realm,
         sequence: snapshot.sequence,
@@ -194,7 +195,7 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
     let mut storer = NodeStorer { writer: &mut this.writer, edges: &mut Edges::default(), items, interval };
     let written = storer.ledger(&ledger);
     this.lost_nodes.extend(&written);
-    next.ledger = ledger.as_ref().map(|link| Link::Stored(link.address().expect("it was just stored")));
+    next.ledger = settled_root(&ledger);
     next.ledger_dead = replaced_ledger_nodes(inner, &ledger_root, &ledger).await?;
     next.garbage = counted.garbage.clone();
     this.writer.seal().await?;
@@ -295,6 +296,11 @@ async fn cut(inner: &Inner) -> Result<(State, u64, u64)> {
     };
     inner.flush_locked(&mut writer).await?;
     Ok((snapshot, number, interval))
+}
+
+/// The root with its address only.
+fn settled_root<K: Tree>(root: &Root<K>) -> Root<K> {
+    root.as_ref().map(|link| Link::Stored(link.address().expect("it was just stored")))
 }
 
 /// The inode with addresses only.

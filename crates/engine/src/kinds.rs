@@ -7,7 +7,9 @@ use crate::address::{Address, ItemKind};
 use crate::format::codec::{Reader, Writer, out_of_range};
 use crate::format::inode as encoding;
 use crate::frame::Frame;
-use crate::record::{AliasKey, Content, Entry, Foreign, Inode, Name, Realm, SideKey, Xattrs};
+use crate::record::{
+    AliasKey, Content, Entry, Foreign, Inode, Name, Realm, RealmKey, RealmValue, SideKey, Xattrs,
+};
 use crate::tree::{AnyNode, Link, Node, Tree, Visitor, VisitorMut};
 
 /// The way to a frame.
@@ -57,6 +59,9 @@ pub(crate) struct SideTree;
 pub(crate) struct AliasTree;
 /// Raw address -> number of stored references, where it is not 1; 0 is dead.
 pub(crate) struct Ledger;
+/// All realms with their uses, and ranges of free ids.
+pub(crate) struct RealmTree;
+
 impl Tree for DirectoryTree {
     type Key = EntryKey;
     type Value = Entry;
@@ -73,8 +78,9 @@ impl Tree for DirectoryTree {
     fn key_bytes(key: &EntryKey) -> usize {
         10 + key.name.len()
     }
-    fn weight(_: &Entry) -> u64 {
-        1
+    /// Identities: the way to what a removal has to look for.
+    fn weight(value: &Entry) -> u64 {
+        value.totals().identities()
     }
     fn encode_key(key: &EntryKey, out: &mut Writer) {
         out.u64(key.hash);
@@ -216,8 +222,9 @@ impl Tree for SideTree {
     fn key_bytes(_: &SideKey) -> usize {
         30
     }
-    fn weight(_: &Arc<Inode>) -> u64 {
-        1
+    /// As in a directory tree.
+    fn weight(value: &Arc<Inode>) -> u64 {
+        u64::from(value.identity.is_some())
     }
     fn encode_key(key: &SideKey, out: &mut Writer) {
         encoding::encode_side_key(key, out);
@@ -331,4 +338,68 @@ impl Tree for Ledger {
     fn decode_value(from: &mut Reader<'_>) -> Result<u32> {
         from.varint_u32()
     }
+}
+
+impl Tree for RealmTree {
+    type Key = RealmKey;
+    type Value = RealmValue;
+    plain_tree!(RealmTree, Realm, RealmKey, RealmValue);
+
+    fn entry_bytes(key: &RealmKey, _: &RealmValue) -> usize {
+        Self::key_bytes(key) + 15
+    }
+    fn key_bytes(_: &RealmKey) -> usize {
+        11
+    }
+    /// Free ids in the lower 32 bits, realms that have ended in the upper.
+    fn weight(value: &RealmValue) -> u64 {
+        match value {
+            RealmValue::Uses { uses, .. } => u64::from(*uses == 0) << 32,
+            RealmValue::Free { count } => u64::from(*count),
+        }
+    }
+    fn encode_key(key: &RealmKey, out: &mut Writer) {
+        match key {
+            RealmKey::Uses(uid) => {
+                out.u8(0);
+                out.varint(*uid);
+            }
+            RealmKey::Free(last) => {
+                out.u8(1);
+                out.varint(u64::from(*last));
+            }
+        }
+    }
+    fn decode_key(from: &mut Reader<'_>) -> Result<RealmKey> {
+        Ok(match from.u8()? {
+            0 => RealmKey::Uses(from.varint()?),
+            1 => RealmKey::Free(decode_id(from)?),
+            _ => return Err(out_of_range("realm")),
+        })
+    }
+    fn encode_value(value: &RealmValue, out: &mut Writer) {
+        match value {
+            RealmValue::Uses { id, uses } => {
+                out.varint(u64::from(*id));
+                out.varint(*uses);
+            }
+            RealmValue::Free { count } => {
+                out.varint(0);
+                out.varint(u64::from(*count));
+            }
+        }
+    }
+    fn decode_value(from: &mut Reader<'_>) -> Result<RealmValue> {
+        Ok(match decode_id(from)? {
+            0 => match decode_id(from)? {
+                0 => return Err(out_of_range("realm")),
+                count => RealmValue::Free { count },
+            },
+            id => RealmValue::Uses { id, uses: from.varint()? },
+        })
+    }
+}
+
+fn decode_id(from: &mut Reader<'_>) -> Result<u32> {
+    from.varint_u32().and_then(|id| if id < 1 << 24 { Ok(id) } else { Err(out_of_range("realm")) })
 }

@@ -4,6 +4,7 @@
 //! [`Operation`] on it, synchronously, with all of its nodes in memory; replaying a log calls the same function.
 //! An operation that needs a node or a realm alias that is not there stops with [`Interrupt`] before it has changed anything.
 
+mod apart;
 mod change;
 mod clone;
 mod descend;
@@ -11,6 +12,7 @@ mod file;
 mod link;
 mod locations;
 mod operation;
+mod realms;
 mod remove;
 mod rename;
 mod xattr;
@@ -19,12 +21,13 @@ pub(crate) use change::{Change, Outcome};
 pub(crate) use descend::{Found, Holder, Place, View, attributes, visible_ino};
 pub(crate) use locations::{Location, Locations, Trail, Where, stale};
 pub(crate) use operation::{AttributeChange, Operation, WriteData};
+pub(crate) use realms::{Ending, REALM_IDS};
 pub(crate) use xattr::{check_xattr_size, decode_frame as decode_xattr_frame};
 
 use siphasher::sip::SipHasher13;
 
-use crate::kinds::{AliasTree, EntryKey};
-use crate::record::{AliasKey, Content, Directory, Inode, Name, Realm, RealmRoot, Totals, Xattrs};
+use crate::kinds::{AliasTree, EntryKey, RealmTree};
+use crate::record::{AliasKey, Content, Directory, Inode, Name, Realm, RealmRoot, Scope, Totals, Xattrs};
 use crate::tree::{Missing, Root};
 use crate::{Error, ErrorKind, Ino, Kind, Result, Timestamp};
 
@@ -41,7 +44,10 @@ pub(crate) struct State {
     /// The directory of removed inodes that are still open.
     pub(crate) orphans: Inode,
     pub(crate) aliases: Root<AliasTree>,
+    /// How often each realm is used, and which ids are free.
+    pub(crate) realms: Root<RealmTree>,
     pub(crate) next_number: u64,
+    /// The lowest id that no realm has had yet, and the next `uid`.
     pub(crate) next_realm: Realm,
     /// Operations applied since the pool was made.
     pub(crate) sequence: u64,
@@ -54,6 +60,7 @@ impl State {
             root: Self::base(Ino::ROOT.number(), 0o755, time),
             orphans: Self::base(ORPHANS.number(), 0o700, time),
             aliases: None,
+            realms: None,
             next_number: FIRST_NUMBER,
             next_realm: Realm::FIRST,
             sequence: 0,
@@ -61,7 +68,7 @@ impl State {
     }
 
     fn base(number: u64, mode: u16, time: Timestamp) -> Inode {
-        let realm = Some(Box::new(RealmRoot { side: None, read_only: false }));
+        let realm = Some(Box::new(RealmRoot { side: None, read_only: false, scope: Scope::Whole }));
         Inode {
             number,
             kind: Kind::Directory,
@@ -100,6 +107,8 @@ pub(crate) enum Interrupt {
     Alias(AliasKey),
     /// What it was prepared for has changed; it has to be prepared anew.
     Changed,
+    /// All realm ids are in use.
+    NoRealm,
     /// It fails.
     Error(Error),
 }

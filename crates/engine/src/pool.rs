@@ -9,6 +9,7 @@
 mod inner;
 mod pieces;
 mod read;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -164,7 +165,7 @@ pub struct DirectoryItem {
 /// An open pool. Cheap to clone; all clones are the same pool.
 #[derive(Clone)]
 pub struct Pool {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl Pool {

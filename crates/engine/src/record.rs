@@ -23,10 +23,10 @@ pub(crate) const FILE_BYTES_MAX: u64 = i64::MAX as u64;
 /// Names that one file can have.
 pub(crate) const LINKS_MAX: u32 = 1 << 30;
 
-/// An identity domain: the number that users see, and one that is never used again.
+/// An identity domain: the number that users see, which is used again once nothing shows it any more, and one that never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Realm {
-    /// 24 bits.
+    /// 24 bits; two realms never have it at one time.
     pub(crate) id: u32,
     /// Never reused.
     pub(crate) uid: u64,
@@ -61,9 +61,16 @@ pub(crate) struct Totals {
     pub(crate) links: u64,
     /// Roots of clones.
     pub(crate) clones: u64,
+    /// Files with one name that carry an [`Identity`].
+    pub(crate) foreign: u64,
 }
 
 impl Totals {
+    /// Entries that carry an [`Identity`]: what a removal has to look for, because realms end or lose a use with them.
+    pub(crate) fn identities(self) -> u64 {
+        self.clones.wrapping_add(self.foreign)
+    }
+
     pub(crate) fn plus(self, other: Totals) -> Totals {
         Totals {
             files: self.files.wrapping_add(other.files),
@@ -71,6 +78,7 @@ impl Totals {
             bytes: self.bytes.wrapping_add(other.bytes),
             links: self.links.wrapping_add(other.links),
             clones: self.clones.wrapping_add(other.clones),
+            foreign: self.foreign.wrapping_add(other.foreign),
         }
     }
 
@@ -82,8 +90,21 @@ impl Totals {
             bytes: self.bytes.wrapping_neg(),
             links: self.links.wrapping_neg(),
             clones: self.clones.wrapping_neg(),
+            foreign: self.foreign.wrapping_neg(),
         }
     }
+}
+
+/// How much of the names that its side tree counts lies below the root of a realm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All of them: the pool's root, and clones of whole realms.
+    Whole,
+    /// Perhaps not all: a clone of a part of a realm.
+    Part,
+    /// It is no root of a realm, but a directory that was removed while something in it was held open; it has brought a copy
+    /// of its realm's side tree along.
+    Removed,
 }
 
 /// What makes a directory the root of a clone.
@@ -92,6 +113,7 @@ pub(crate) struct RealmRoot {
     /// Inodes of the realm that have or had several names.
     pub(crate) side: Root<SideTree>,
     pub(crate) read_only: bool,
+    pub(crate) scope: Scope,
 }
 
 /// A directory's content.
@@ -186,6 +208,24 @@ pub(crate) struct SideKey {
     pub(crate) number: u64,
 }
 
+/// Key in the tree of realms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum RealmKey {
+    /// The `uid` of a realm.
+    Uses(u64),
+    /// The last of a range of ids that are free.
+    Free(u32),
+}
+
+/// Value in the tree of realms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RealmValue {
+    /// The id, and the number of identities and aliases that say the realm.
+    Uses { id: u32, uses: u64 },
+    /// The number of ids in the range.
+    Free { count: u32 },
+}
+
 /// What a name leads to. A pointer, so that a leaf that is copied shares its inodes with the copy, and that putting
 /// an entry into a leaf moves little.
 #[derive(Clone)]
@@ -249,16 +289,30 @@ impl Inode {
         self.directory().is_some_and(|directory| directory.realm.is_some())
     }
 
+    /// The realm that its identity says, if it lies in a directory of realm `outer` and was put there: that is a use of the realm.
+    /// What clones inherit is none, nor are orphans.
+    pub(crate) fn used_realm(&self, outer: Realm) -> Option<Realm> {
+        let identity = self.identity.as_deref()?;
+        let is_use = identity.home == outer.uid && outer != Realm::ORPHANS && identity.realm.id != 0;
+        is_use.then_some(identity.realm)
+    }
+
     /// What this inode adds to the totals of the directory it lies in.
     pub(crate) fn totals(&self) -> Totals {
         match self.directory() {
             Some(directory) => {
                 let mut totals = directory.totals;
                 totals.directories = totals.directories.wrapping_add(1);
-                totals.clones = totals.clones.wrapping_add(u64::from(directory.realm.is_some()));
+                let is_clone = directory.realm.as_ref().is_some_and(|realm| realm.scope != Scope::Removed);
+                totals.clones = totals.clones.wrapping_add(u64::from(is_clone));
                 totals
             }
-            None => Totals { files: 1, bytes: self.allocated, ..Totals::default() },
+            None => Totals {
+                files: 1,
+                bytes: self.allocated,
+                foreign: u64::from(self.identity.is_some()),
+                ..Totals::default()
+            },
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::log::batch::batches;
 use crate::log::record::Record;
 use crate::log::writer::LogWriter;
 use crate::metrics::Metrics;
-use crate::namespace::{Change, Interrupt, Locations, NameHasher, State};
+use crate::namespace::{Change, Ending, Interrupt, Locations, NameHasher, REALM_IDS, State};
 use crate::object::ObjectStore;
 use crate::pool::{Inner, OpenMode, Storage};
 use crate::segment::{self, Items, ItemsSettings, ObjectName, Pinned, SegmentRecord, SegmentWriter};
@@ -69,14 +69,14 @@ pub(crate) async fn open(
         root: manifest.root.clone(),
         orphans: manifest.orphans.clone(),
         aliases: manifest.aliases.clone(),
+        realms: manifest.realms.clone(),
         next_number: manifest.next_number,
         next_realm: manifest.next_realm,
         sequence: manifest.sequence,
     };
     let logs = log_store.list()?;
     replay(&mut state, &*log_store, &logs, &manifest, &items, hasher, &gauge).await?;
-    // What was removed and still held open then is held by nobody now.
-    state.orphans = State::new(manifest.time).orphans;
+    let ending = end(&mut state, manifest.time, &items).await?;
 
     // Take the writer's role.
     let taken =
@@ -89,6 +89,7 @@ pub(crate) async fn open(
     checkpointer.lost_nodes = lost_nodes;
     let inner = Inner::new(crate::pool::Parts {
         state,
+        ending,
         interval: 1,
         items,
         log,
@@ -104,6 +105,28 @@ pub(crate) async fn open(
     let taken = inner.checkpointer.lock().await.manifest.clone();
     inner.put_manifest(&taken).await?;
     Ok(Arc::new(inner))
+}
+
+/// What was removed and still held open then is held by nobody now. Finds what the background has to go on with.
+async fn end(state: &mut State, time: crate::Timestamp, items: &Items) -> Result<Ending> {
+    let nodes = Pinned::new(items);
+    let mut ending = Ending::default();
+    loop {
+        let missing = match state.drop_orphans(time, &nodes) {
+            Ok(apart) => {
+                ending.apart = apart;
+                match Ending::find(&state.realms, &nodes) {
+                    Ok(realms) => {
+                        ending.realms = realms;
+                        return Ok(ending);
+                    }
+                    Err(missing) => missing,
+                }
+            }
+            Err(missing) => missing,
+        };
+        nodes.fetch(missing).await?;
+    }
 }
 
 async fn newest_manifest(objects: &dyn ObjectStore) -> Result<Option<Manifest>> {
@@ -129,6 +152,7 @@ fn first_manifest(clock: &dyn Clock, settings: &Settings) -> Manifest {
         root,
         orphans,
         aliases: None,
+        realms: None,
         ledger: None,
         ledger_dead: Vec::new(),
         garbage: Vec::new(),
@@ -250,7 +274,7 @@ async fn replay(
     hasher: NameHasher,
     gauge: &Arc<DirtyGauge>,
 ) -> Result<()> {
-    let mut locations = Locations::default();
+    let mut locations = Locations::of_replay();
     for number in logs.iter().copied().filter(|number| *number >= manifest.log) {
         let file = log_store.read(number)?;
         for batch in batches(&file, number) {
@@ -299,8 +323,19 @@ async fn apply(
     };
     let nodes = Pinned::new(items);
     loop {
-        let mut change =
-            Change { state, locations, nodes: &nodes, hasher, gauge, interval: 0, time, replay: true };
+        let mut change = Change {
+            state,
+            locations,
+            nodes: &nodes,
+            hasher,
+            gauge,
+            interval: 0,
+            time,
+            replay: true,
+            // What is left when the replay is over is found then.
+            ending: &mut Ending::default(),
+            realm_ids: REALM_IDS,
+        };
         match change.apply(&operation) {
             Ok(_) => return Ok(()),
             Err(Interrupt::Missing(missing)) => nodes.fetch(missing).await?,
@@ -311,7 +346,12 @@ async fn apply(
                     error,
                 ));
             }
-            Err(Interrupt::Changed) => unreachable!("a replay has no guards"),
+            Err(Interrupt::Changed | Interrupt::NoRealm) => {
+                return Err(Error::new(
+                    ErrorKind::Corrupt,
+                    format!("operation {} does not fit the realms of the state", state.sequence + 1),
+                ));
+            }
             Err(Interrupt::Alias(key)) => {
                 return Err(Error::new(
                     ErrorKind::Corrupt,

@@ -27,6 +27,10 @@ pub struct Status {
     pub segments: u64,
     /// Clones of directories that exist (realms).
     pub realms: u64,
+    /// Realm ids in use: clones of directories, aliases, and removed ones that something still shows.
+    pub realm_ids: u64,
+    /// Realm ids that there are.
+    pub realm_ids_max: u64,
     /// Removed trees and replaced nodes that still wait to be freed.
     pub garbage_queue: u64,
     /// Bytes written by callers that are not in a segment yet.
@@ -69,7 +73,7 @@ pub struct Usage {
 /// Where a clone came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The inode it was cloned from; it may be gone.
+    /// The inode it was cloned from, by its number then; it may be gone, and another may have the number.
     pub ino: Ino,
     /// Its path at that time.
     pub path: Vec<u8>,

@@ -37,6 +37,9 @@ pub struct Settings {
     /// Bits of name hashes that a new pool uses. All, but in tests that want collisions.
     #[doc(hidden)]
     pub name_hash_mask: u64,
+    /// Realm ids that are given out, 0 included. All, but in tests that want to run out of them.
+    #[doc(hidden)]
+    pub realm_ids: u32,
 }
 
 /// Random numbers from the system.
@@ -59,6 +62,7 @@ impl Default for Settings {
             capacity_bytes: None,
             identity: std::array::from_fn(|_| random()),
             name_hash_mask: u64::MAX,
+            realm_ids: crate::namespace::REALM_IDS,
         }
     }
 }

@@ -15,7 +15,7 @@ pub(crate) use node::{
     Addresses, AnyNode, Body, ChangedMark, ChangedNodes, Link, Node, Root, Tree, Visitor, VisitorMut,
     decode_address,
 };
-pub(crate) use scan::{find, last_before, scan, total_weight};
+pub(crate) use scan::{find, last_before, scan, scan_weighty, total_weight};
 
 use crate::address::{Address, ItemKind};
 

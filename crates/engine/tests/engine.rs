@@ -15,5 +15,7 @@ mod damage;
 mod limits;
 #[path = "engine/model.rs"]
 mod model;
+#[path = "engine/realms.rs"]
+mod realms;
 #[path = "engine/world.rs"]
 mod world;

@@ -52,7 +52,9 @@ impl Service {
         let path = origin.path.to_pool_path().ok()?;
         let found = self.resolve(caller, &path, 0).await.ok()?;
         let info = self.pool().info(found.ino()).await.ok()?;
-        let before = info.origin.filter(|_| found.ino().0 == origin.ino)?;
+        // Numbers are used again: what was made after the clone is not its source.
+        let is_source = found.ino().0 == origin.ino && info.attributes.btime <= origin.time.0;
+        let before = info.origin.filter(|_| is_source)?;
         Some(wire::OriginBody::from(&before))
     }
 

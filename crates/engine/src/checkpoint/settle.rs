@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::kinds::{AliasTree, FrameLink, visit_inode_mut};
+use crate::kinds::{AliasTree, FrameLink, RealmTree, visit_inode_mut};
 use crate::pool::Inner;
 use crate::tree::{AnyNode, Link, Tree, VisitorMut, with_stack};
 
@@ -18,6 +18,9 @@ pub(crate) fn settle(inner: &Inner) -> Vec<AnyNode> {
     visit_inode_mut(&mut state.orphans, &mut settler);
     if let Some(link) = &mut state.aliases {
         AliasTree::visit_link_mut(link, &mut settler);
+    }
+    if let Some(link) = &mut state.realms {
+        RealmTree::visit_link_mut(link, &mut settler);
     }
     drop(core);
     let mut dropped = settler.dropped;

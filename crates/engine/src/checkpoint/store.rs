@@ -6,7 +6,7 @@ use rustc_hash::FxHashSet;
 
 use crate::address::Address;
 use crate::frame::Frame;
-use crate::kinds::{AliasTree, DirectoryTree, FileTree, FrameLink, Ledger, SideTree, visit_inode};
+use crate::kinds::{AliasTree, DirectoryTree, FileTree, FrameLink, Ledger, RealmTree, SideTree, visit_inode};
 use crate::namespace::State;
 use crate::refcount::{EdgeCollector, Edges};
 use crate::segment::{Items, SegmentWriter};
@@ -70,6 +70,9 @@ impl NodeStorer<'_> {
         visit_inode(&state.orphans, self);
         if let Some(link) = &state.aliases {
             AliasTree::visit_link(link, self);
+        }
+        if let Some(link) = &state.realms {
+            RealmTree::visit_link(link, self);
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::codec::{Reader, Writer, out_of_range};
 use crate::kinds::{Extent, FrameLink};
 use crate::record::{
-    Content, Directory, Entry, FILE_BYTES_MAX, Foreign, Identity, Inode, Realm, RealmRoot, SideKey, Totals,
-    XattrFrame, XattrList, Xattrs,
+    Content, Directory, Entry, FILE_BYTES_MAX, Foreign, Identity, Inode, Realm, RealmRoot, Scope, SideKey,
+    Totals, XattrFrame, XattrList, Xattrs,
 };
 use crate::report::Origin;
 use crate::tree::{Link, Root, Tree};
@@ -27,7 +27,7 @@ pub(crate) fn inode_bytes(inode: &Inode) -> usize {
         Content::Inline(bytes) => 3 + bytes.len(),
         Content::Extents(extents) => 2 + 26 * extents.len(),
         Content::Tree(_) => 9,
-        Content::Directory(directory) => 50 + if directory.realm.is_some() { 10 } else { 0 },
+        Content::Directory(directory) => 54 + if directory.realm.is_some() { 10 } else { 0 },
     };
     let xattrs = match &inode.xattrs {
         Xattrs::None => 1,
@@ -160,6 +160,8 @@ const FLAG_READ_ONLY: u8 = 1;
 const FLAG_IDENTITY: u8 = 2;
 const FLAG_ORIGIN: u8 = 4;
 const FLAGS: u8 = 7;
+/// Beside the scope of a realm's root.
+const REALM_READ_ONLY: u8 = 4;
 
 pub(crate) fn encode_inode(inode: &Inode, out: &mut Writer) {
     let mut flags = 0;
@@ -229,14 +231,19 @@ pub(crate) fn encode_inode(inode: &Inode, out: &mut Writer) {
             encode_root(&directory.entries, out);
             out.varint(directory.count);
             out.varint(u64::from(directory.subdirectories));
-            let totals = directory.totals;
-            for value in [totals.files, totals.directories, totals.bytes, totals.links, totals.clones] {
+            let Totals { files, directories, bytes, links, clones, foreign } = directory.totals;
+            for value in [files, directories, bytes, links, clones, foreign] {
                 out.varint(value);
             }
             match &directory.realm {
                 None => out.u8(0),
                 Some(realm) => {
-                    out.u8(if realm.read_only { 2 } else { 1 });
+                    let scope = match realm.scope {
+                        Scope::Whole => 1,
+                        Scope::Part => 2,
+                        Scope::Removed => 3,
+                    };
+                    out.u8(scope | if realm.read_only { REALM_READ_ONLY } else { 0 });
                     encode_root(&realm.side, out);
                 }
             }
@@ -340,11 +347,20 @@ fn decode_directory(from: &mut Reader<'_>) -> Result<Directory> {
         bytes: from.varint()?,
         links: from.varint()?,
         clones: from.varint()?,
+        foreign: from.varint()?,
     };
     let realm = match from.u8()? {
         0 => None,
-        flag @ 1..=2 => Some(Box::new(RealmRoot { read_only: flag == 2, side: decode_root(from)? })),
-        _ => return Err(out_of_range("clone flag")),
+        flags => {
+            let scope = match flags & !REALM_READ_ONLY {
+                1 => Scope::Whole,
+                2 => Scope::Part,
+                3 => Scope::Removed,
+                _ => return Err(out_of_range("clone flag")),
+            };
+            let read_only = flags & REALM_READ_ONLY != 0;
+            Some(Box::new(RealmRoot { side: decode_root(from)?, read_only, scope }))
+        }
     };
     Ok(Directory { entries, count, subdirectories, totals, realm })
 }

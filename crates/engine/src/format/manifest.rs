@@ -6,7 +6,7 @@ use super::VERSION;
 use super::codec::{Reader, Writer, out_of_range};
 use super::inode::{decode_inode, decode_realm, encode_inode, encode_realm};
 use crate::address::{Address, ItemKind, SegmentId};
-use crate::kinds::{AliasTree, Ledger};
+use crate::kinds::{AliasTree, Ledger, RealmTree};
 use crate::record::{Inode, Realm};
 use crate::segment::SegmentRecord;
 use crate::tree::{Link, Root, Tree, decode_address};
@@ -45,6 +45,7 @@ pub(crate) struct Manifest {
     pub(crate) root: Inode,
     pub(crate) orphans: Inode,
     pub(crate) aliases: Root<AliasTree>,
+    pub(crate) realms: Root<RealmTree>,
     pub(crate) ledger: Root<Ledger>,
     /// Nodes of the ledger that died with the last change of it; the next change of it notes that.
     pub(crate) ledger_dead: Vec<Address>,
@@ -185,6 +186,7 @@ impl Manifest {
             encode_inode(&self.root, out);
             encode_inode(&self.orphans, out);
             encode_link(&self.aliases, out);
+            encode_link(&self.realms, out);
             encode_link(&self.ledger, out);
             out.varint(self.ledger_dead.len() as u64);
             self.ledger_dead.iter().for_each(|address| out.u64(address.raw()));
@@ -213,6 +215,7 @@ impl Manifest {
             root: decode_inode(from)?,
             orphans: decode_inode(from)?,
             aliases: decode_link(from)?,
+            realms: decode_link(from)?,
             ledger: decode_link(from)?,
             ledger_dead: (0..from.count(8)?).map(|_| decode_address(from)).collect::<Result<_>>()?,
             garbage: decode_items(from)?,

@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use crate::address::Address;
 use crate::format::codec::{Reader, Writer, out_of_range};
-use crate::format::inode::{decode_side_key, encode_side_key, kind_from_u8, kind_to_u8};
+use crate::format::inode::{
+    decode_realm, decode_side_key, encode_realm, encode_side_key, kind_from_u8, kind_to_u8,
+};
 use crate::kinds::EntryKey;
 use crate::namespace::{AttributeChange, Operation, Where, WriteData};
 use crate::pool::{AllocateMode, NewInode, RenameMode, XattrMode};
@@ -38,6 +40,8 @@ const SET_XATTR: u8 = 29;
 const REMOVE_XATTR: u8 = 30;
 const ALIAS: u8 = 31;
 const DROP_ORPHAN: u8 = 32;
+const TAKE_APART: u8 = 33;
+const FREE_REALM: u8 = 34;
 
 pub(crate) fn encode_locate(ino: Ino, parent: Ino, place: &Where, realm_root: bool, out: &mut Writer) {
     match place {
@@ -269,6 +273,16 @@ pub(crate) fn encode_operation(
             head(DROP_ORPHAN, out);
             out.varint(ino.0);
         }
+        Operation::TakeApart { ino, entries } => {
+            head(TAKE_APART, out);
+            out.varint(ino.0);
+            out.varint(u64::from(*entries));
+        }
+        Operation::FreeRealm { realm, aliases } => {
+            head(FREE_REALM, out);
+            encode_realm(*realm, out);
+            out.varint(u64::from(*aliases));
+        }
     }
 }
 
@@ -410,6 +424,8 @@ fn decode_operation(tag: u8, from: &mut Reader<'_>) -> Result<Operation> {
             foreign: Foreign { home: from.varint()?, realm: from.varint()? },
         }),
         DROP_ORPHAN => Operation::DropOrphan { ino: ino(from)? },
+        TAKE_APART => Operation::TakeApart { ino: ino(from)?, entries: from.varint_u32()? },
+        FREE_REALM => Operation::FreeRealm { realm: decode_realm(from)?, aliases: from.varint_u32()? },
         _ => return Err(out_of_range("log record")),
     })
 }

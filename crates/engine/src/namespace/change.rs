@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::apart::has_identities;
 use super::descend::{View, change_at, visible_ino};
 use super::{
-    Interrupt, Locations, NameHasher, ORPHANS, Operation, Place, State, Trail, Where, attributes, check_name,
+    Ending, Interrupt, Locations, NameHasher, ORPHANS, Operation, Place, State, Trail, Where, attributes,
+    check_name,
 };
 use crate::frame::DirtyGauge;
 use crate::kinds::EntryKey;
@@ -34,6 +36,10 @@ pub(crate) struct Change<'a> {
     pub(crate) time: Timestamp,
     /// In a replay everything removed counts as held open: what follows in the log may still name it.
     pub(crate) replay: bool,
+    /// What the operation leaves to the background.
+    pub(crate) ending: &'a mut Ending,
+    /// Realm ids that there are.
+    pub(crate) realm_ids: u32,
 }
 
 impl Change<'_> {
@@ -73,6 +79,8 @@ impl Change<'_> {
             Operation::RemoveXattr { ino, name } => self.remove_xattr(*ino, name)?,
             Operation::Alias(key) => self.alias(*key)?,
             Operation::DropOrphan { ino } => self.drop_orphan(*ino)?,
+            Operation::TakeApart { ino, entries } => self.take_apart(*ino, *entries)?,
+            Operation::FreeRealm { realm, aliases } => self.free_realm(*realm, *aliases)?,
         };
         self.state.sequence += 1;
         Ok(outcome)
@@ -229,21 +237,6 @@ impl Change<'_> {
         Ok(number)
     }
 
-    pub(super) fn new_realm(&self) -> Result<Realm, Interrupt> {
-        let realm = self.state.next_realm;
-        if realm.id >= 1 << 24 {
-            return Err(
-                Error::new(ErrorKind::NoSpace, "all 2^24 clone numbers of this pool have been used").into()
-            );
-        }
-        Ok(realm)
-    }
-
-    pub(super) fn realm_used(&mut self) {
-        self.state.next_realm.id += 1;
-        self.state.next_realm.uid += 1;
-    }
-
     fn make_inode(&self, number: u64, new: &New) -> Inode {
         let time = self.time;
         let mut xattrs = new.xattrs.to_vec();
@@ -338,25 +331,17 @@ impl Change<'_> {
     fn drop_orphan(&mut self, ino: Ino) -> Result<Outcome, Interrupt> {
         let trail = Trail { orphan: true, ..Trail::default() };
         let key = orphan_key(ino);
-        match self.look(&trail, &key)? {
-            Some(looked) => {
-                let attributes = attributes(&looked.inode, looked.place);
-                self.take_entry(&trail, &key)?;
-                self.locations.removed(ino, attributes);
-                // Nothing leads there any more.
-                self.locations.moved(ino, Ino::ROOT, Where::Name(key));
-            }
-            None => return Err(ErrorKind::Stale.into()),
+        let looked = self.look(&trail, &key)?.ok_or(ErrorKind::Stale)?;
+        let attributes = attributes(&looked.inode, looked.place);
+        if has_identities(&looked.inode, self.nodes)? {
+            self.ending.apart.push(ino);
+        } else {
+            self.take_entry(&trail, &key)?;
         }
-        Ok(Outcome::Done)
-    }
-
-    fn alias(&mut self, key: crate::record::AliasKey) -> Result<Outcome, Interrupt> {
-        let realm = self.new_realm()?;
-        if tree::find(&self.state.aliases, &key, self.nodes)?.is_none() {
-            tree::insert(&mut self.state.aliases, key, realm, self.nodes)?;
-            self.realm_used();
-        }
+        self.ending.copies.retain(|copy| *copy != ino);
+        self.locations.removed(ino, attributes);
+        // Nothing leads there any more.
+        self.locations.moved(ino, Ino::ROOT, Where::Name(key));
         Ok(Outcome::Done)
     }
 

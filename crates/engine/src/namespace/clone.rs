@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::change::{Change, Outcome};
 use super::descend::{attributes, visible_ino};
 use super::{Interrupt, Operation, Place, Where, check_name};
-use crate::record::{Content, Identity, RealmRoot};
+use crate::record::{Content, Identity, RealmRoot, Scope};
 use crate::report::Origin;
 use crate::{Error, ErrorKind};
 
@@ -41,19 +41,17 @@ impl Change<'_> {
         let is_directory = inode.directory().is_some();
         let realm = if is_directory { self.new_realm()? } else { to_place.realm };
         if is_directory {
-            let side = if realm_root {
-                inode.directory().and_then(|d| d.realm.as_ref()).and_then(|realm| realm.side.clone())
+            let source = if realm_root {
+                inode.directory().and_then(|d| d.realm.clone())
             } else {
                 let root = self.realm_root_trail(&from)?;
-                self.view()
-                    .inode(&root)?
-                    .0
-                    .directory()
-                    .and_then(|d| d.realm.clone())
-                    .and_then(|realm| realm.side)
+                self.view().inode(&root)?.0.directory().and_then(|d| d.realm.clone())
             };
+            let is_whole = realm_root && source.as_ref().is_some_and(|realm| realm.scope == Scope::Whole);
+            let scope = if is_whole { Scope::Whole } else { Scope::Part };
+            let side = source.and_then(|realm| realm.side);
             let Content::Directory(directory) = &mut inode.content else { unreachable!("it is a directory") };
-            directory.realm = Some(Box::new(RealmRoot { side, read_only }));
+            directory.realm = Some(Box::new(RealmRoot { side, read_only, scope }));
             inode.identity = Some(Box::new(Identity { realm, home: to_place.realm.uid }));
         } else {
             inode.number = self.new_number()?;
@@ -72,7 +70,7 @@ impl Change<'_> {
         debug_assert!(place.realm.uid < realm.uid || !is_directory);
         self.insert_entry(&to, &key, inode.into())?;
         if is_directory {
-            self.realm_used();
+            self.realm_made(realm)?;
         } else {
             self.state.next_number += 1;
         }

@@ -116,8 +116,11 @@ impl Change<'_> {
         if self.look(&orphans, &old_key)?.is_none() {
             return Err(ErrorKind::CrossRealm.into());
         }
+        let used = (place.realm != target.realm && place.realm.id != 0).then_some(place.realm);
+        self.prepare_uses(used)?;
         self.pull_entry(&orphans, &old_key)?;
         self.take_entry(&orphans, &old_key)?;
+        self.count_uses(used, None)?;
         inode.nlink = 1;
         inode.identity = (place.realm != target.realm)
             .then(|| Box::new(Identity { realm: place.realm, home: target.realm.uid }));

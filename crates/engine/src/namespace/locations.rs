@@ -62,9 +62,51 @@ pub(crate) struct Trail {
 pub(crate) struct Locations {
     /// Boxed, because a map keeps a good part of its places free.
     map: FxHashMap<Ino, Box<Location>>,
+    /// How many there are by realm id, without those of 0.
+    realms: FxHashMap<u32, u32>,
+    /// In a replay, which gives no references back: all of a realm id.
+    replayed: Option<FxHashMap<u32, Vec<Ino>>>,
 }
 
 impl Locations {
+    /// For a replay.
+    pub(crate) fn of_replay() -> Self {
+        Self { replayed: Some(FxHashMap::default()), ..Self::default() }
+    }
+
+    /// Whether a number with this realm id is known.
+    pub(crate) fn knows_realm(&self, id: u32) -> bool {
+        self.realms.contains_key(&id)
+    }
+
+    /// Drops what a replay still knows of a realm id that is free now.
+    pub(crate) fn forget_realm(&mut self, id: u32) {
+        let Some(all) = self.replayed.as_mut().and_then(|realms| realms.remove(&id)) else { return };
+        for ino in all {
+            self.map.remove(&ino);
+        }
+        self.realms.remove(&id);
+    }
+
+    fn count(&mut self, ino: Ino) {
+        if ino.realm() == 0 {
+            return;
+        }
+        *self.realms.entry(ino.realm()).or_default() += 1;
+        if let Some(realms) = &mut self.replayed {
+            realms.entry(ino.realm()).or_default().push(ino);
+        }
+    }
+
+    fn discount(&mut self, ino: Ino) {
+        if let Some(count) = self.realms.get_mut(&ino.realm()) {
+            *count -= 1;
+            if *count == 0 {
+                self.realms.remove(&ino.realm());
+            }
+        }
+    }
+
     pub(crate) fn get(&self, ino: Ino) -> Option<&Location> {
         self.map.get(&ino).map(|location| &**location)
     }
@@ -97,6 +139,7 @@ impl Locations {
             gone: None,
         };
         self.map.insert(ino, Box::new(location));
+        self.count(ino);
         if let Some(parent) = self.map.get_mut(&parent) {
             parent.children += 1;
         }
@@ -136,6 +179,7 @@ impl Locations {
             }
             let parent = location.parent;
             self.map.remove(&ino);
+            self.discount(ino);
             let Some(up) = self.map.get_mut(&parent) else { return };
             up.children -= 1;
             ino = parent;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::address::Address;
 use crate::frame::Frame;
 use crate::pool::{AllocateMode, NewInode, RenameMode, XattrMode};
-use crate::record::{AliasKey, Name, SideKey};
+use crate::record::{AliasKey, Name, Realm, SideKey};
 use crate::{Ino, Timestamp};
 
 /// The bytes of a write.
@@ -133,6 +133,17 @@ pub(crate) enum Operation {
     DropOrphan {
         ino: Ino,
     },
+    /// Takes up to `entries` clones, moved files and what they lie in out of a removed directory that nobody can reach; it goes
+    /// with the last of them.
+    TakeApart {
+        ino: Ino,
+        entries: u32,
+    },
+    /// Takes up to `aliases` aliases of a realm that has ended back, and its id with the last of them.
+    FreeRealm {
+        realm: Realm,
+        aliases: u32,
+    },
 }
 
 impl Operation {
@@ -154,7 +165,7 @@ impl Operation {
             | Self::RemoveXattr { ino, .. }
             | Self::DropOrphan { ino } => [Some(*ino), None],
             Self::CloneRange { source, destination, .. } => [Some(*source), Some(*destination)],
-            Self::Alias(_) => [None, None],
+            Self::Alias(_) | Self::TakeApart { .. } | Self::FreeRealm { .. } => [None, None],
         }
     }
 }

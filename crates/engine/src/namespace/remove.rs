@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::apart::has_identities;
 use super::change::{Change, Looked, Outcome, orphan_key};
 use super::descend::{attributes, visible_ino};
 use super::{Interrupt, ORPHANS, Trail, Where};
 use crate::kinds::EntryKey;
-use crate::record::{RealmRoot, SideKey, Totals};
+use crate::record::{RealmRoot, Scope, SideKey, Totals};
 use crate::tree;
 use crate::{Error, ErrorKind, Ino, Kind};
 
@@ -73,29 +74,44 @@ impl Change<'_> {
         } else {
             self.is_held(ino)
         };
-        if !held {
+        let used = inode.used_realm(place.outer);
+        self.prepare_uses(used)?;
+        let is_apart = !held && has_identities(&inode, self.nodes)?;
+        if !held && !is_apart {
             self.take_entry(trail, key)?;
+            self.count_uses(None, used)?;
             inode.nlink = 0;
             inode.ctime = self.time;
             self.locations.removed(ino, attributes(&inode, place));
             return Ok(());
         }
-        if is_directory && !inode.is_realm_root() {
+        let mut has_copies = false;
+        if held && is_directory && !inode.is_realm_root() {
             // Below the orphans it has to bring its realm's side tree along.
             let root = self.realm_root_trail(trail)?;
             let side =
                 self.view().inode(&root)?.0.directory().and_then(|d| d.realm.clone()).and_then(|r| r.side);
+            has_copies = tree::total_weight(&side, self.nodes)? > 0;
             let directory = inode.directory_mut().expect("it is a directory");
-            directory.realm = Some(Box::new(RealmRoot { side, read_only: false }));
+            directory.realm = Some(Box::new(RealmRoot { side, read_only: false, scope: Scope::Removed }));
         }
         let orphans = Trail { orphan: true, ..Trail::default() };
         let orphan = orphan_key(ino);
         self.pull_entry(&orphans, &orphan)?;
         self.take_entry(trail, key)?;
+        self.count_uses(None, used)?;
         inode.nlink = 0;
         inode.ctime = self.time;
         let after = self.adopt_orphan(inode, place)?;
         self.locations.removed(ino, after);
+        if is_apart {
+            // Nobody can reach it: it is gone, but for the background.
+            self.ending.apart.push(ino);
+            return Ok(());
+        }
+        if has_copies {
+            self.ending.copies.push(ino);
+        }
         self.locations.moved(ino, ORPHANS, Where::Name(orphan));
         if is_directory && let Some(location) = self.locations.get_mut(ino) {
             location.realm_root = true;
@@ -124,9 +140,12 @@ impl Change<'_> {
             tree::pull(&mut realm.side, &side_key, nodes)?;
             Ok(Totals::default())
         })?;
-        let (holder, at) = self.view().inode(root)?;
-        let (inode, place) = self.view().side(&holder, at, side_key)?;
-        let orphan = orphan_key(visible_ino(&inode, place));
+        let (orphan, used) = {
+            let (holder, at) = self.view().inode(root)?;
+            let (inode, place) = self.view().side(&holder, at, side_key)?;
+            (orphan_key(visible_ino(&inode, place)), inode.used_realm(place.outer))
+        };
+        self.prepare_uses(used)?;
         self.pull_entry(&Trail { orphan: true, ..Trail::default() }, &orphan)?;
         Ok(())
     }
@@ -139,10 +158,12 @@ impl Change<'_> {
         count: u32,
     ) -> Result<(), Interrupt> {
         let (nodes, time) = (self.nodes, self.time);
-        let (mut inode, place) = {
+        let (mut inode, place, is_copy) = {
             let (holder, at) = self.view().inode(root)?;
+            let realm = holder.directory().and_then(|directory| directory.realm.as_ref());
+            let is_copy = realm.is_some_and(|realm| realm.scope == Scope::Removed);
             let (inode, place) = self.view().side(&holder, at, side_key)?;
-            ((*inode).clone(), place)
+            ((*inode).clone(), place, is_copy)
         };
         let ino = visible_ino(&inode, place);
         let last = inode.nlink <= count;
@@ -161,6 +182,9 @@ impl Change<'_> {
             Ok(Totals::default())
         })?;
         if last {
+            if !is_copy {
+                self.count_uses(None, inode.used_realm(place.outer))?;
+            }
             inode.nlink = 0;
             inode.ctime = time;
             let after = attributes(&inode, place);

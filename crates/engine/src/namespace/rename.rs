@@ -8,6 +8,11 @@ use crate::pool::RenameMode;
 use crate::record::{Entry, Identity};
 use crate::{Error, ErrorKind, Ino, Kind};
 
+/// The realm that a new identity uses.
+fn used_realm(identity: &Option<Identity>) -> Option<crate::record::Realm> {
+    identity.map(|identity| identity.realm).filter(|realm| realm.id != 0)
+}
+
 impl Change<'_> {
     pub(super) fn rename(
         &mut self,
@@ -40,11 +45,13 @@ impl Change<'_> {
             return Err(ErrorKind::NotFound.into());
         }
         let moved_in = self.identity_after(&source, from_place, to_place)?;
-        self.prepare_move(&source)?;
+        self.prepare_move(&source, &moved_in)?;
         if mode == RenameMode::Exchange {
             let target = target.expect("an exchange was checked to have a target");
             let moved_out = self.identity_after(&target, to_place, from_place)?;
-            self.prepare_move(&target)?;
+            self.prepare_move(&target, &moved_out)?;
+            self.count_move(&source, &moved_in)?;
+            self.count_move(&target, &moved_out)?;
             let source_entry = self.moved_entry(&source, moved_in);
             let target_entry = self.moved_entry(&target, moved_out);
             self.replace_entry(&to, &new_key, source_entry)?;
@@ -56,6 +63,7 @@ impl Change<'_> {
         if let Some(target) = target {
             self.remove_name(&to, &new_key, target)?;
         }
+        self.count_move(&source, &moved_in)?;
         // Put before taken: taking may drop a leaf, and the new name might then belong to one that is not in memory.
         let entry = self.moved_entry(&source, moved_in);
         self.insert_entry(&to, &new_key, entry)?;
@@ -123,9 +131,21 @@ impl Change<'_> {
     }
 
     /// Brings into memory what [`Change::note_moved`] changes.
-    fn prepare_move(&mut self, moved: &Looked) -> Result<(), Interrupt> {
+    fn prepare_move(&mut self, moved: &Looked, identity: &Option<Option<Identity>>) -> Result<(), Interrupt> {
+        if let Some(after) = identity {
+            self.prepare_uses(moved.inode.used_realm(moved.place.outer))?;
+            self.prepare_uses(used_realm(after))?;
+        }
         match &moved.linked {
             Some((root, side)) => self.prepare_drop(root, *side),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts the uses of realms that come and go with a new identity.
+    fn count_move(&mut self, moved: &Looked, identity: &Option<Option<Identity>>) -> Result<(), Interrupt> {
+        match identity {
+            Some(after) => self.count_uses(used_realm(after), moved.inode.used_realm(moved.place.outer)),
             None => Ok(()),
         }
     }

@@ -44,6 +44,8 @@ impl World {
             interval: 1,
             time: Timestamp::default(),
             replay: false,
+            ending: &mut super::Ending::default(),
+            realm_ids: super::REALM_IDS,
         };
         change.apply(&operation).expect("the operation succeeds")
     }

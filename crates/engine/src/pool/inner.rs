@@ -19,7 +19,8 @@ use crate::log::LogStore;
 use crate::log::writer::{LogWriter, Tail};
 use crate::metrics::Metrics;
 use crate::namespace::{
-    Change, Interrupt, Location, Locations, NameHasher, ORPHANS, Operation, Outcome, State, View, WriteData,
+    Change, Ending, Interrupt, Location, Locations, NameHasher, ORPHANS, Operation, Outcome, State, View,
+    WriteData,
 };
 use crate::record::{AliasKey, Entry, Name, SideKey};
 use crate::report::{GcReport, Status};
@@ -50,12 +51,14 @@ pub(crate) struct Core {
     pub(crate) interval: u64,
     /// Why nothing is changed any more.
     pub(crate) stopped: Option<Error>,
+    /// What removals have left to the background.
+    pub(crate) ending: Ending,
     /// Held by whoever reads items of the current state without the lock; they are not deleted until it is dropped.
     pin: Arc<()>,
 }
 
 /// A directory that must have the entries that it had, down to the last one.
-struct Guard {
+pub(super) struct Guard {
     ino: Ino,
     entries: Root<DirectoryTree>,
 }
@@ -77,7 +80,7 @@ pub(crate) struct Inner {
     pub(crate) gauge: Arc<DirtyGauge>,
     pub(crate) pool_id: [u8; 16],
     /// Removed inodes that can no longer be reached.
-    unreachable: Mutex<Vec<Ino>>,
+    pub(super) unreachable: Mutex<Vec<Ino>>,
     /// Told when memory was freed.
     pub(crate) progress: Notify,
     /// Told when much of the log waits to be written.
@@ -103,6 +106,7 @@ pub(crate) struct Inner {
 /// The parts that recovery puts together.
 pub(crate) struct Parts {
     pub(crate) state: State,
+    pub(crate) ending: Ending,
     pub(crate) interval: u64,
     pub(crate) items: Arc<Items>,
     pub(crate) log: LogWriter,
@@ -127,6 +131,7 @@ impl Inner {
                 stopped: None,
                 pin: Arc::new(()),
                 state: parts.state.clone(),
+                ending: parts.ending,
             }),
             locations: Mutex::default(),
             durable: AtomicU64::new(parts.state.sequence),
@@ -194,9 +199,14 @@ impl Inner {
     }
 
     /// Executes an operation, unless what it was prepared for has changed: then nothing is done, and `None` is answered.
-    async fn execute_if(&self, operation: Operation, guard: Option<&Guard>) -> Result<Option<Outcome>> {
+    pub(super) async fn execute_if(
+        &self,
+        operation: Operation,
+        guard: Option<&Guard>,
+    ) -> Result<Option<Outcome>> {
         self.admit(&operation).await?;
         let nodes = Pinned::new(&self.items);
+        let mut has_waited = false;
         loop {
             let interrupt = match self.attempt(&operation, &nodes, guard) {
                 Ok(outcome) => return Ok(Some(outcome)),
@@ -207,6 +217,12 @@ impl Inner {
                 Interrupt::Changed => return Ok(None),
                 Interrupt::Missing(missing) => nodes.fetch(missing).await?,
                 Interrupt::Alias(key) => self.alias(key).await?,
+                // The background may not have come to what was removed yet.
+                Interrupt::NoRealm if !has_waited => {
+                    has_waited = true;
+                    Box::pin(self.end_all()).await?;
+                }
+                Interrupt::NoRealm => return Err(self.no_realm()),
             }
         }
     }
@@ -255,6 +271,8 @@ impl Inner {
             interval: core.interval,
             time,
             replay: false,
+            ending: &mut core.ending,
+            realm_ids: self.settings.realm_ids,
         };
         let outcome = change.apply(operation)?;
         if let Outcome::Attributes(attributes) = &outcome
@@ -283,6 +301,8 @@ impl Inner {
             | Operation::RemoveDirectory { .. }
             | Operation::RemoveTree { .. }
             | Operation::DropOrphan { .. }
+            | Operation::TakeApart { .. }
+            | Operation::FreeRealm { .. }
             | Operation::RemoveXattr { .. }
             | Operation::SetAttributes { .. }
             | Operation::Rename { .. }
@@ -484,24 +504,6 @@ impl Inner {
         }
     }
 
-    /// Frees what was removed and can no longer be reached.
-    pub(crate) async fn drop_unreachable(&self) -> Result<()> {
-        loop {
-            let Some(ino) = self.unreachable.lock().pop() else { return Ok(()) };
-            // It may have been found again by a number that somebody still knew.
-            if !self.locations.lock().is_needed(ino) {
-                self.drop_orphan(ino).await?;
-            }
-        }
-    }
-
-    async fn drop_orphan(&self, ino: Ino) -> Result<()> {
-        match self.execute(Operation::DropOrphan { ino }).await {
-            Err(error) if error.kind() == ErrorKind::Stale => Ok(()),
-            other => other.map(|_| ()),
-        }
-    }
-
     // ---- durability ----
 
     /// Makes everything executed before this call durable.
@@ -610,8 +612,11 @@ impl Inner {
             let pause = self.settings.flush_interval * (1 << failures.min(5));
             let work = std::pin::pin!(self.flush_work.notified());
             futures::future::select(work, self.clock.sleep(pause)).await;
-            let dropped = self.drop_unreachable().await;
-            failures = self.tried(dropped.and(self.sync().await), failures);
+            let ended = self.end_some().await;
+            if matches!(ended, Ok(true)) {
+                self.flush_work.notify_one();
+            }
+            failures = self.tried(ended.map(|_| ()).and(self.sync().await), failures);
         }
     }
 
@@ -676,7 +681,7 @@ impl Inner {
 
     pub(crate) async fn gc(&self) -> Result<GcReport> {
         let mut report = GcReport::default();
-        self.drop_unreachable().await?;
+        self.end_all().await?;
         // Rewritten segments let go of their old places one checkpoint later.
         for _ in 0..2 {
             let done = checkpoint(self, true).await?;
@@ -702,6 +707,7 @@ impl Inner {
             let live = table.values().map(|record| record.live_bytes).sum();
             (live, self.items.stored_bytes(), table.len() as u64)
         };
+        let realm_ids = self.realm_ids().await.unwrap_or_default();
         let pending = self.log.try_lock().map_or(0, |writer| writer.pending_bytes());
         let core = self.core.read();
         let totals = core.state.root.totals();
@@ -727,6 +733,8 @@ impl Inner {
             stored_bytes,
             segments,
             realms: core.state.root.directory().map_or(0, |directory| directory.totals.clones),
+            realm_ids,
+            realm_ids_max: u64::from(self.settings.realm_ids) - 1,
             garbage_queue: self.garbage.load(Ordering::Relaxed),
             dirty_bytes: self.gauge.get(),
             memory_bytes: memory,

@@ -49,7 +49,7 @@ impl Inner {
             match interrupt {
                 Interrupt::Missing(missing) => nodes.fetch(missing).await?,
                 Interrupt::Alias(key) => self.alias(key).await?,
-                Interrupt::Error(_) | Interrupt::Changed => {
+                Interrupt::Error(_) | Interrupt::Changed | Interrupt::NoRealm => {
                     unreachable!("reads fail only, and that was returned")
                 }
             }

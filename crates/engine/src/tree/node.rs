@@ -8,7 +8,7 @@ use super::{Missing, Nodes};
 use crate::Result;
 use crate::address::{Address, ItemKind};
 use crate::format::codec::{Reader, Writer, out_of_range};
-use crate::kinds::{AliasTree, DirectoryTree, FileTree, FrameLink, Ledger, SideTree};
+use crate::kinds::{AliasTree, DirectoryTree, FileTree, FrameLink, Ledger, RealmTree, SideTree};
 
 /// Counts the nodes of a pool that are in memory because they were changed.
 #[derive(Clone, Debug, Default)]
@@ -386,6 +386,7 @@ pub(crate) enum AnyNode {
     Side(Arc<Node<SideTree>>),
     Alias(Arc<Node<AliasTree>>),
     Ledger(Arc<Node<Ledger>>),
+    Realm(Arc<Node<RealmTree>>),
 }
 
 impl AnyNode {
@@ -397,6 +398,7 @@ impl AnyNode {
             ItemKind::Side => Self::Side(Arc::new(Node::decode(bytes, address)?)),
             ItemKind::Alias => Self::Alias(Arc::new(Node::decode(bytes, address)?)),
             ItemKind::Ledger => Self::Ledger(Arc::new(Node::decode(bytes, address)?)),
+            ItemKind::Realm => Self::Realm(Arc::new(Node::decode(bytes, address)?)),
         })
     }
 
@@ -407,6 +409,7 @@ impl AnyNode {
             Self::Side(node) => node.visit(visitor),
             Self::Alias(node) => node.visit(visitor),
             Self::Ledger(node) => node.visit(visitor),
+            Self::Realm(node) => node.visit(visitor),
         }
     }
 
@@ -418,6 +421,7 @@ impl AnyNode {
             Self::Side(node) => node.bytes,
             Self::Alias(node) => node.bytes,
             Self::Ledger(node) => node.bytes,
+            Self::Realm(node) => node.bytes,
         }
     }
 }

@@ -68,6 +68,43 @@ pub(crate) fn scan<K: Tree, B>(
     })
 }
 
+/// Shows entries that weigh something, ascending, until `each` breaks. Reads only what leads to them.
+pub(crate) fn scan_weighty<K: Tree, B>(
+    root: &Root<K>,
+    nodes: &dyn Nodes,
+    each: &mut dyn FnMut(&K::Key, &K::Value) -> ControlFlow<B>,
+) -> Result<Option<B>, Missing> {
+    fn go<K: Tree, B>(
+        link: &Link<K>,
+        nodes: &dyn Nodes,
+        each: &mut dyn FnMut(&K::Key, &K::Value) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, Missing> {
+        let node = link.node(nodes)?;
+        match &node.body {
+            Body::Leaf(entries) => {
+                for (key, value) in entries.iter().filter(|(_, value)| K::weight(value) > 0) {
+                    if let ControlFlow::Break(b) = each(key, value) {
+                        return Ok(ControlFlow::Break(b));
+                    }
+                }
+            }
+            Body::Branch(children) => {
+                for child in children.iter().filter(|child| child.weight > 0) {
+                    if let ControlFlow::Break(b) = go(&child.link, nodes, each)? {
+                        return Ok(ControlFlow::Break(b));
+                    }
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+    let Some(link) = root else { return Ok(None) };
+    Ok(match go(link, nodes, each)? {
+        ControlFlow::Break(b) => Some(b),
+        ControlFlow::Continue(()) => None,
+    })
+}
+
 /// The last entry whose key is at most `key`.
 pub(crate) fn last_before<K: Tree>(
     root: &Root<K>,

@@ -21,11 +21,16 @@ use crate::world::{Random, World};
 use tree::{Answer, Id, Model, ROOT};
 use walk::Seen;
 
-/// Power went during a call.
+/// Why a call did not come to an end.
 #[derive(Debug)]
-pub struct PowerCut;
+pub enum Stop {
+    /// Power went.
+    PowerCut,
+    /// All realm ids were in use.
+    NoRealm,
+}
 
-pub type Outcome<T = ()> = std::result::Result<T, PowerCut>;
+pub type Outcome<T = ()> = std::result::Result<T, Stop>;
 
 /// A node that the pool was asked about and has not been told to forget.
 struct Handle {
@@ -72,6 +77,8 @@ impl Run {
             memory_bytes: if small { 600 << 10 } else { 64 << 20 },
             segment_bytes: *random.pick(&[16 << 10, 128 << 10, 4 << 20]),
             compression: *random.pick(&[Compression::Lz4, Compression::None, Compression::Zstd(1)]),
+            // Few enough that ids are used again and again.
+            realm_ids: *random.pick(&[24, 40, 64, 1 << 24]),
             ..Settings::default()
         };
         let world = World::with(settings);
@@ -122,7 +129,10 @@ impl Run {
                 Ok(Some((got, want)))
             }
             (Err(error), Err(want)) if error.kind() == want => Ok(None),
-            (Err(error), _) if error.kind() == ErrorKind::Store && self.world.power.is_cut() => Err(PowerCut),
+            (Err(error), _) if error.kind() == ErrorKind::Store && self.world.power.is_cut() => {
+                Err(Stop::PowerCut)
+            }
+            (Err(error), _) if error.kind() == ErrorKind::NoSpace => Err(Stop::NoRealm),
             (got, want) => panic!("{what}: {:?}, should be {:?}", got.err(), want.err()),
         }
     }
@@ -262,7 +272,15 @@ impl Run {
         self.armed = false;
         self.handles.clear();
         self.pool = Some(pool);
-        let seen = walk::walk(&self.pool(), &mut self.random).expect("power is on");
+        let seen = loop {
+            match walk::walk(&self.pool(), &mut self.random) {
+                Ok(seen) => break seen,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::NoSpace, "{error:?}");
+                    self.more_realms();
+                }
+            }
+        };
         let mut differences = Vec::new();
         let states = std::mem::take(&mut self.unsynced);
         for (done, mut model) in states {
@@ -287,11 +305,37 @@ impl Run {
         panic!("the pool came back in none of the states since the last sync:\n{}", differences.join("\n"));
     }
 
+    /// More realms are needed at one time than there are: opens the pool with more.
+    fn add_realms(&mut self) {
+        self.trace("all realm ids are in use".to_owned());
+        let status = block_on(self.pool().status());
+        assert_eq!(status.realm_ids, status.realm_ids_max, "a realm id was refused and some are free");
+        self.world.settings.realm_ids += 8;
+        self.reopen(false);
+    }
+
+    /// As [`Run::add_realms`], in the middle of opening.
+    fn more_realms(&mut self) {
+        self.world.settings.realm_ids += 8;
+        block_on(self.pool().close()).expect("power is on");
+        self.pool = Some(self.world.open());
+    }
+
     // ---- comparing ----
 
     fn compare(&mut self) -> Outcome {
         let seen = walk::walk(&self.pool(), &mut self.random)?;
         let pairs = walk::compare(&self.model, &seen).unwrap_or_else(|difference| panic!("{difference}"));
+        let shown: HashMap<Ino, Id> = pairs.iter().map(|(id, ino)| (*ino, *id)).collect();
+        for (id, handle) in &self.handles {
+            let other = shown.get(&handle.ino).filter(|shown| *shown != id);
+            // A tree that was removed while something in it is open has its own state of files with names elsewhere too.
+            assert!(
+                other.is_none() || self.model.is_orphan(*id) && self.model.node(*id).linked,
+                "node {id} is known by the number {:#x}, and {other:?} has it",
+                handle.ino.0
+            );
+        }
         pairs.into_iter().for_each(|(id, ino)| self.learn(id, ino));
         if self.armed {
             return Ok(());
@@ -329,6 +373,7 @@ impl Run {
 
     /// Removes everything; nothing may be left in the store.
     fn empty(&mut self) {
+        self.world.settings.realm_ids = 1 << 24;
         self.reopen(true);
         for (name, _) in self.model.node(ROOT).children.clone() {
             self.world.clock.step();
@@ -348,7 +393,7 @@ impl Run {
         let status = block_on(self.pool().status());
         assert_eq!((status.files, status.directories, status.logical_bytes), (0, 1, 0), "{status:?}");
         let report = block_on(self.pool().check()).expect("power is on");
-        // The tree of aliases stays: they are never taken back.
+        assert_eq!(status.realm_ids, 0, "realm ids in use");
         assert!(status.live_bytes < 12 << 10 && report.frames == 0, "{status:?} {report:?}");
         assert_eq!(status.garbage_queue, 0, "{status:?}");
         let (stored, names) = (walk::stored_bytes(&self.world.objects), self.world.object_names("segments/"));
@@ -365,7 +410,7 @@ impl Run {
                     self.reopen(true);
                     Ok(())
                 }
-                3..=6 => Err(PowerCut),
+                3..=6 => Err(Stop::PowerCut),
                 7..=10 => {
                     self.armed = true;
                     self.world.power.cut_after(self.random.below(30), self.random.one_in(2));
@@ -376,7 +421,8 @@ impl Run {
             };
             match outcome {
                 Ok(()) => {}
-                Err(PowerCut) => self.reopen(false),
+                Err(Stop::PowerCut) => self.reopen(false),
+                Err(Stop::NoRealm) => self.add_realms(),
             }
         }
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::Kind;
 use crate::address::SegmentId;
-use crate::record::Foreign;
+use crate::record::{Foreign, Realm};
 
 fn new(kind: Kind) -> NewInode {
     NewInode {
@@ -103,6 +103,8 @@ fn operations() -> Vec<Operation> {
         Operation::RemoveXattr { ino: a, name: b"user.x".to_vec() },
         Operation::Alias(crate::record::AliasKey { outer: 7, foreign: Foreign { home: 300, realm: 0 } }),
         Operation::DropOrphan { ino: b },
+        Operation::TakeApart { ino: b, entries: u32::MAX },
+        Operation::FreeRealm { realm: Realm { id: (1 << 24) - 1, uid: u64::MAX }, aliases: 1 },
     ]);
     all
 }

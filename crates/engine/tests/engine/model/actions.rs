@@ -549,11 +549,16 @@ impl Run {
     }
 }
 
-/// An error outside of comparisons: only the power cut excuses it.
-impl From<Error> for super::PowerCut {
+/// An error outside of comparisons: only the power cut excuses it, and that realm ids are few.
+impl From<Error> for super::Stop {
     fn from(error: Error) -> Self {
-        assert_eq!(error.kind(), ErrorKind::Store, "{error:?}");
-        Self
+        match error.kind() {
+            ErrorKind::NoSpace => Self::NoRealm,
+            kind => {
+                assert_eq!(kind, ErrorKind::Store, "{error:?}");
+                Self::PowerCut
+            }
+        }
     }
 }
 
