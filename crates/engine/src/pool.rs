@@ -101,6 +101,9 @@ pub enum RenameMode {
     NoReplace,
     /// Swaps the two.
     Exchange,
+    /// Replaces it if POSIX allows, and leaves a whiteout at the old name: a character device 0/0 of root without
+    /// permissions, by which overlay file systems tell what was removed.
+    Whiteout,
 }
 
 /// How [`Pool::allocate`] changes a range.

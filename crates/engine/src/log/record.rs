@@ -179,6 +179,7 @@ pub(crate) fn encode_operation(
                 RenameMode::Replace => 0,
                 RenameMode::NoReplace => 1,
                 RenameMode::Exchange => 2,
+                RenameMode::Whiteout => 3,
             });
         }
         Operation::Clone { source, parent, name, read_only, replace, source_path, links } => {
@@ -345,6 +346,7 @@ fn decode_operation(tag: u8, from: &mut Reader<'_>) -> Result<Operation> {
                 0 => RenameMode::Replace,
                 1 => RenameMode::NoReplace,
                 2 => RenameMode::Exchange,
+                3 => RenameMode::Whiteout,
                 _ => return Err(out_of_range("rename mode")),
             },
         },

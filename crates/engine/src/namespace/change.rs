@@ -237,7 +237,7 @@ impl Change<'_> {
         Ok(number)
     }
 
-    fn make_inode(&self, number: u64, new: &New) -> Inode {
+    pub(super) fn make_inode(&self, number: u64, new: &New) -> Inode {
         let time = self.time;
         let mut xattrs = new.xattrs.to_vec();
         xattrs.sort();

@@ -1,16 +1,31 @@
 //! Moving names.
 
+use bytes::Bytes;
+
 use super::change::{Change, Looked, Outcome};
 use super::descend::visible_ino;
 use super::{Interrupt, Place, Where};
 use crate::kinds::EntryKey;
-use crate::pool::RenameMode;
+use crate::pool::{NewInode, RenameMode};
 use crate::record::{Entry, Identity};
 use crate::{Error, ErrorKind, Ino, Kind};
 
 /// The realm that a new identity uses.
 fn used_realm(identity: &Option<Identity>) -> Option<crate::record::Realm> {
     identity.map(|identity| identity.realm).filter(|realm| realm.id != 0)
+}
+
+/// What stands for a name that was removed from a lower layer.
+fn whiteout() -> NewInode {
+    NewInode {
+        kind: Kind::CharDevice,
+        mode: 0,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        target: Bytes::new(),
+        xattrs: Vec::new(),
+    }
 }
 
 impl Change<'_> {
@@ -60,6 +75,13 @@ impl Change<'_> {
             self.note_moved(parent, old_key, &target)?;
             return Ok(Outcome::Done);
         }
+        let whiteout = match mode {
+            RenameMode::Whiteout => {
+                let number = self.new_number()?;
+                Some(self.make_inode(number, &whiteout()))
+            }
+            _ => None,
+        };
         if let Some(target) = target {
             self.remove_name(&to, &new_key, target)?;
         }
@@ -67,7 +89,13 @@ impl Change<'_> {
         // Put before taken: taking may drop a leaf, and the new name might then belong to one that is not in memory.
         let entry = self.moved_entry(&source, moved_in);
         self.insert_entry(&to, &new_key, entry)?;
-        self.take_entry(&from, &old_key)?;
+        match whiteout {
+            Some(inode) => {
+                self.replace_entry(&from, &old_key, inode.into())?;
+                self.state.next_number += 1;
+            }
+            None => self.take_entry(&from, &old_key).map(drop)?,
+        }
         self.note_moved(new_parent, new_key, &source)?;
         Ok(Outcome::Done)
     }
@@ -91,7 +119,7 @@ impl Change<'_> {
                 }
                 return Ok(());
             }
-            RenameMode::Replace => {}
+            RenameMode::Replace | RenameMode::Whiteout => {}
         }
         match (source.inode.kind == Kind::Directory, target.inode.directory()) {
             (false, Some(_)) => Err(ErrorKind::IsDirectory.into()),

@@ -130,6 +130,7 @@ pub(super) fn rename_mode(flags: u32) -> Option<RenameMode> {
         0 => Some(RenameMode::Replace),
         libc::RENAME_NOREPLACE => Some(RenameMode::NoReplace),
         libc::RENAME_EXCHANGE => Some(RenameMode::Exchange),
+        libc::RENAME_WHITEOUT => Some(RenameMode::Whiteout),
         _ => None,
     }
 }
@@ -203,7 +204,7 @@ mod tests {
     #[test]
     fn a_rename_knows_three_ways() {
         assert_eq!(rename_mode(0), Some(RenameMode::Replace));
-        assert_eq!(rename_mode(libc::RENAME_WHITEOUT), None);
+        assert_eq!(rename_mode(libc::RENAME_WHITEOUT), Some(RenameMode::Whiteout));
         let both = libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE;
         assert_eq!(rename_mode(both), None);
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{CWD, FallocateFlags, RenameFlags, XattrFlags};
@@ -161,7 +162,61 @@ fn renames_can_refuse_and_swap() {
     assert_eq!(rename(RenameFlags::NOREPLACE), Err(rustix::io::Errno::EXIST));
     rename(RenameFlags::EXCHANGE).unwrap();
     assert_eq!(fs::read(world.path("a")).unwrap(), b"B");
-    assert_eq!(rename(RenameFlags::WHITEOUT), Err(rustix::io::Errno::INVAL));
+    rename(RenameFlags::WHITEOUT).unwrap();
+    assert_eq!(fs::read(world.path("b")).unwrap(), b"B");
+    let whiteout = fs::symlink_metadata(world.path("a")).unwrap();
+    assert!(whiteout.file_type().is_char_device() && whiteout.rdev() == 0 && whiteout.mode() & 0o7777 == 0);
+}
+
+/// Takes an overlay down, also when the test fails.
+struct Overlay(PathBuf);
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+/// As container runtimes lay one: an image below, what a container changes above. It was refused for want of whiteouts.
+#[test]
+fn an_overlay_has_its_upper_layer_on_a_mount() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not tested: only root mounts an overlay");
+        return;
+    }
+    let world = World::new();
+    for directory in ["lower", "upper", "work"] {
+        fs::create_dir(world.path(directory)).unwrap();
+    }
+    fs::write(world.path("lower/kept"), b"kept").unwrap();
+    fs::write(world.path("lower/removed"), b"removed").unwrap();
+    let point = tempfile::tempdir().unwrap();
+    let data = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        world.path("lower").display(),
+        world.path("upper").display(),
+        world.path("work").display()
+    );
+    let data = std::ffi::CString::new(data).unwrap();
+    rustix::mount::mount(
+        "overlay",
+        point.path(),
+        "overlay",
+        rustix::mount::MountFlags::empty(),
+        data.as_c_str(),
+    )
+    .unwrap();
+    let overlay = Overlay(point.path().to_owned());
+    fs::remove_file(point.path().join("removed")).unwrap();
+    fs::write(point.path().join("kept"), b"changed").unwrap();
+    fs::rename(point.path().join("kept"), point.path().join("moved")).unwrap();
+    assert_eq!(fs::read(point.path().join("moved")).unwrap(), b"changed");
+    let names: Vec<_> = fs::read_dir(point.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["moved"]);
+    drop(overlay);
+    assert_eq!(fs::read(world.path("upper/moved")).unwrap(), b"changed");
+    assert!(fs::symlink_metadata(world.path("upper/removed")).unwrap().file_type().is_char_device());
+    assert_eq!(fs::read(world.path("lower/kept")).unwrap(), b"kept");
 }
 
 #[test]

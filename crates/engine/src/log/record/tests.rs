@@ -38,7 +38,7 @@ fn operations() -> Vec<Operation> {
     ];
     let mut all: Vec<_> =
         kinds.map(|kind| Operation::Create { parent: b, name: name.clone(), new: new(kind) }).into();
-    for mode in [RenameMode::Replace, RenameMode::NoReplace, RenameMode::Exchange] {
+    for mode in [RenameMode::Replace, RenameMode::NoReplace, RenameMode::Exchange, RenameMode::Whiteout] {
         all.push(Operation::Rename {
             parent: a,
             name: name.clone(),

@@ -265,11 +265,18 @@ impl Run {
     fn rename(&mut self) -> Outcome {
         let from = self.taken_place()?;
         let to = if self.random.one_in(3) { self.taken_place()? } else { self.free_place()? };
-        let mode = *self.random.pick(&[Mode::Replace, Mode::Replace, Mode::NoReplace, Mode::Exchange]);
+        let mode = *self.random.pick(&[
+            Mode::Replace,
+            Mode::Replace,
+            Mode::NoReplace,
+            Mode::Exchange,
+            Mode::Whiteout,
+        ]);
         let rename_mode = match mode {
             Mode::Replace => RenameMode::Replace,
             Mode::NoReplace => RenameMode::NoReplace,
             Mode::Exchange => RenameMode::Exchange,
+            Mode::Whiteout => RenameMode::Whiteout,
         };
         let got = block_on(self.pool().rename(from.ino, &from.name, to.ino, &to.name, rename_mode));
         let want = self.model.rename(from.directory, &from.name, to.directory, &to.name, mode);

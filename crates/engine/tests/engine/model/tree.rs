@@ -476,14 +476,16 @@ impl Model {
                     return Err(ErrorKind::Invalid);
                 }
                 Mode::Exchange => {}
-                Mode::Replace => match (self.is_directory(source), self.is_directory(target)) {
-                    (false, true) => return Err(ErrorKind::IsDirectory),
-                    (true, false) => return Err(ErrorKind::NotDirectory),
-                    (true, true) if !self.node(target).children.is_empty() => {
-                        return Err(ErrorKind::NotEmpty);
+                Mode::Replace | Mode::Whiteout => {
+                    match (self.is_directory(source), self.is_directory(target)) {
+                        (false, true) => return Err(ErrorKind::IsDirectory),
+                        (true, false) => return Err(ErrorKind::NotDirectory),
+                        (true, true) if !self.node(target).children.is_empty() => {
+                            return Err(ErrorKind::NotEmpty);
+                        }
+                        _ => {}
                     }
-                    _ => {}
-                },
+                }
             }
         } else if mode == Mode::Exchange {
             return Err(ErrorKind::NotFound);
@@ -512,6 +514,10 @@ impl Model {
         self.take(parent, name);
         self.put(new_parent, new_name, source);
         self.change(source).ctime = now;
+        if mode == Mode::Whiteout {
+            let id = self.add(self.fresh(&NewInode { mode: 0, ..crate::world::new(Kind::CharDevice) }));
+            self.put(parent, name, id);
+        }
         Ok(())
     }
 
@@ -762,12 +768,13 @@ impl Model {
     }
 }
 
-/// What to do with what is there already: replace it, fail, or need it.
+/// What to do with what is there already: replace it, fail, or need it; and what to leave behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Replace,
     NoReplace,
     Exchange,
+    Whiteout,
 }
 
 fn check_name(name: &[u8]) -> Answer {
