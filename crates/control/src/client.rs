@@ -19,9 +19,12 @@ use tokio::sync::Mutex;
 
 use crate::address::{self, Address};
 use crate::path::PoolPath;
-use crate::problem::{Problem, ProblemDocument};
+use crate::problem::{Kind, Problem, ProblemDocument};
 use crate::rest::{SOURCE_HEADER, query_value, source_header};
 use crate::wire;
+
+/// Longest path and query of a request, in bytes: what the libraries on both sides take, with room for headers.
+const TARGET_BYTES_MAX: usize = 60_000;
 
 /// A client of one server.
 pub struct Client {
@@ -308,6 +311,13 @@ impl Client {
 
     /// Sends a request; an answer that is a problem becomes an error.
     async fn send(&self, method: Method, target: &str, body: Option<Vec<u8>>) -> Result<Response<Incoming>> {
+        if target.len() > TARGET_BYTES_MAX {
+            let words = format!(
+                "the path is too long for the API, which takes {TARGET_BYTES_MAX} bytes, of which one that is no \
+                 letter or digit may need three"
+            );
+            return Err(Problem::new(Kind::BadRequest, words).into());
+        }
         let mut request = Request::builder().method(method).uri(target).header(HOST, "offshoot");
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, token);
@@ -321,7 +331,9 @@ impl Client {
         let request =
             request.body(Full::from(body.unwrap_or_default())).map_err(|error| self.strange(error))?;
         let mut sender = self.connected().await?;
+        let (asked, began) = (format!("{} {}", request.method(), request.uri()), std::time::Instant::now());
         let response = sender.send_request(request).await.map_err(|error| self.broken(error))?;
+        tracing::debug!(asked, status = response.status().as_u16(), took = ?began.elapsed(), "answered");
         *self.connection.lock().await = Some(sender);
         if response.status().is_success() {
             return Ok(response);

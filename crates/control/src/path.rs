@@ -124,12 +124,13 @@ impl fmt::Debug for PoolPath {
     }
 }
 
-/// Bytes of a name for a person: control characters and bytes that are no UTF-8 become visible, all else stays.
+/// Bytes of a name for a person: control characters and bytes that are no UTF-8 become visible behind a backslash, a backslash
+/// itself is doubled, all else stays. So two names that differ look different.
 pub fn text(bytes: &[u8]) -> String {
     let mut result = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
-            if character.is_control() {
+            if character == '\\' || character.is_control() {
                 result.extend(character.escape_default());
             } else {
                 result.push(character);
@@ -185,5 +186,6 @@ mod tests {
     #[test]
     fn strange_bytes_become_visible() {
         assert_eq!(text(b"a\xff\nb\xc3\xa9"), "a\\xff\\nb\u{e9}");
+        assert_eq!(text(b"a\\nb"), "a\\\\nb", "two names that differ look different");
     }
 }

@@ -3,7 +3,8 @@
 //! On the socket the kernel says who calls, and the caller's user decides what is allowed. On TCP whoever has the token is taken
 //! for an administrator, so it is off unless configured, and it speaks plain HTTP: a proxy in front of it ends TLS.
 //! All endpoints stand in one table ([`endpoint`]), from which requests are routed and the OpenAPI document is made.
-//! Bodies, headers, connections and the time to send a request are bounded.
+//! Bodies, headers, connections and the time to send a request are bounded. What is no HTTP, and a head that is too large, is
+//! answered by the HTTP library before it comes here: with a status and without a problem document.
 
 mod answer;
 mod endpoint;
@@ -38,7 +39,7 @@ use answer::Answer;
 pub use answer::Body;
 pub use places::CONNECTIONS_MAX;
 use places::Places;
-use route::{Access, Call, Found, Handler, Routes};
+use route::{Access, Call, Found, Handler, Missed, Routes};
 pub use token::Token;
 
 /// Largest body of a request.
@@ -211,9 +212,16 @@ impl Server {
             let words = "this address needs the header `Authorization: Bearer TOKEN` with the server's token";
             return Err(Problem::new(Kind::Unauthorized, words));
         };
-        let Found { route, id } = found?;
+        let Found { route, id } = match found {
+            Ok(found) => found,
+            Err(Missed { problem, allowed }) => {
+                tracing::debug!(kind = problem.kind.name(), "{problem}");
+                return Ok(Answer::problem(&problem).allow(allowed));
+            }
+        };
         if route.access == Access::Administrator && !caller.administrator {
-            let words = format!("{} needs root or the server's own user", route.summary);
+            let what = route.summary.to_lowercase();
+            let words = format!("only root or the server's own user may do this: {what}");
             return Err(Problem::new(Kind::Permission, words));
         }
         self.check_source(&head.headers)?;
@@ -223,7 +231,8 @@ impl Server {
             return Err(Problem::new(Kind::BadRequest, "this request takes no body"));
         }
         let call = Call { service: Arc::clone(&self.service), caller, parameters, body, id };
-        run(route.handler, call, head.method == Method::GET).await
+        // The body of an answer to HEAD is made like that to GET, for its length, and not sent.
+        run(route.handler, call, matches!(head.method, Method::GET | Method::HEAD)).await
     }
 
     fn check_source(&self, headers: &HeaderMap) -> Result<(), Problem> {

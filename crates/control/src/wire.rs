@@ -503,7 +503,7 @@ pub struct CheckBody {
     pub frames: u64,
     /// Segments seen.
     pub segments: u64,
-    /// Inodes seen.
+    /// Inodes seen by a check. A scrub looks at what is stored and counts none of its own.
     pub inodes: u64,
     /// Stored bytes verified.
     pub verified_bytes: u64,

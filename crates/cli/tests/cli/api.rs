@@ -159,6 +159,44 @@ fn jobs_have_ids_progress_and_results() {
 }
 
 #[test]
+fn a_scrub_knows_how_much_it_has_to_read() {
+    let server = Server::up();
+    server.write("data/a", vec![7; 100_000]);
+    let job = server.ask("POST", "/api/v1/jobs", r#"{"kind":"scrub"}"#).json();
+    let total = job["progress"]["total"].as_u64();
+    assert!(total.is_some_and(|total| total > 0), "{job}");
+    let job = server.ask("POST", "/api/v1/jobs", r#"{"kind":"check"}"#).json();
+    assert!(job["progress"]["total"].is_null(), "a check reads nodes alone, which nothing counts: {job}");
+}
+
+#[test]
+fn head_is_known_wherever_get_is() {
+    let server = Server::up();
+    server.write("a", "x");
+    for target in ["/health", "/ready", "/api/openapi.json", "/api/v1/info?path=/a", "/api/v1/nothing"] {
+        let (got, head) = (server.ask("GET", target, ""), server.ask("HEAD", target, ""));
+        assert_eq!((head.status, head.body.as_str()), (got.status, ""), "{target}");
+        let fields = |answer: &Answer| -> Vec<String> {
+            answer.head.lines().skip(1).filter(|line| !line.starts_with("date:")).map(str::to_owned).collect()
+        };
+        assert_eq!(fields(&head), fields(&got), "{target}");
+    }
+    let head = server.ask("HEAD", "/api/v1/content?path=/a", "");
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    server.ask("POST", "/health", "").problem(405, "method_not_allowed");
+    assert_eq!(server.ask("HEAD", "/api/v1/clone", "").status, 405);
+    let allowed = |target: &str| {
+        let answer = server.ask("PUT", target, "");
+        answer.problem(405, "method_not_allowed");
+        let line = answer.head.lines().find_map(|line| line.strip_prefix("allow: ").map(str::to_owned));
+        line.unwrap_or_else(|| panic!("no Allow: {}", answer.head))
+    };
+    assert_eq!(allowed("/api/v1/clone"), "POST");
+    assert_eq!(allowed("/health"), "GET, HEAD");
+    assert_eq!(allowed("/api/v1/snapshots"), "GET, HEAD, POST, DELETE");
+}
+
+#[test]
 fn diff_is_told_line_by_line() {
     let server = Server::up();
     server.write("one/a", "x");
@@ -258,7 +296,10 @@ fn on_the_socket_the_user_decides() {
     nobody(&["rm", "-r", "/public"]).failed(1, &["cannot remove /public"]);
     nobody(&["snapshot", "/public"]).failed(1, &["only root or the server's own user"]);
     nobody(&["gc"]).failed(1, &["root or the server's own user"]);
-    nobody(&["mount", "/tmp"]).failed(1, &["root or the server's own user"]);
+    nobody(&["mount", "/tmp"]).failed(
+        1,
+        &["only root or the server's own user may do this: mount the pool on the server's machine"],
+    );
     // Comparing trees that both can be read tells nothing of what is closed inside them.
     server.write("outer/closed/name", "x");
     server.write("outer/open/name", "x");

@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
-use hyper::{Response, StatusCode};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -17,6 +17,8 @@ pub(super) struct Answer {
     status: StatusCode,
     media_type: &'static str,
     body: Body,
+    /// Methods to name in `Allow`.
+    allowed: Vec<Method>,
 }
 
 /// The body of a response: whole, or piece by piece. A stream that ends with an error cuts the connection, so that no
@@ -39,29 +41,38 @@ impl Answer {
         let body = serde_json::to_vec(value).map_err(|error| {
             Problem::new(Kind::Internal, format!("an answer cannot be written as JSON: {error}"))
         })?;
-        Ok(Self { status, media_type: "application/json", body: Body::Whole(Some(body.into())) })
+        Ok(Self::new(status, "application/json", Body::Whole(Some(body.into()))))
     }
 
     /// 200 with text.
     pub(super) fn text(media_type: &'static str, text: String) -> Self {
-        Self { status: StatusCode::OK, media_type, body: Body::Whole(Some(text.into())) }
+        Self::new(StatusCode::OK, media_type, Body::Whole(Some(text.into())))
     }
 
     /// 200 with one JSON value a line.
     pub(super) fn lines(lines: mpsc::Receiver<Result<Bytes, Problem>>) -> Self {
-        Self { status: StatusCode::OK, media_type: "application/x-ndjson", body: Body::Stream(lines) }
+        Self::new(StatusCode::OK, "application/x-ndjson", Body::Stream(lines))
     }
 
     /// 200 with raw bytes.
     pub(super) fn bytes(pieces: mpsc::Receiver<Result<Bytes, Problem>>) -> Self {
-        Self { status: StatusCode::OK, media_type: "application/octet-stream", body: Body::Stream(pieces) }
+        Self::new(StatusCode::OK, "application/octet-stream", Body::Stream(pieces))
     }
 
     /// A problem document.
     pub(super) fn problem(problem: &Problem) -> Self {
         let status = StatusCode::from_u16(problem.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&problem.document()).unwrap_or_default();
-        Self { status, media_type: problem::MEDIA_TYPE, body: Body::Whole(Some(body.into())) }
+        Self::new(status, problem::MEDIA_TYPE, Body::Whole(Some(body.into())))
+    }
+
+    /// Names the methods that would do (RFC 9110 section 15.5.6).
+    pub(super) fn allow(self, allowed: Vec<Method>) -> Self {
+        Self { allowed, ..self }
+    }
+
+    fn new(status: StatusCode, media_type: &'static str, body: Body) -> Self {
+        Self { status, media_type, body, allowed: Vec::new() }
     }
 
     /// The response.
@@ -73,6 +84,11 @@ impl Answer {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        let allowed: Vec<_> = self.allowed.iter().map(Method::as_str).collect();
+        if let Some(allowed) = HeaderValue::try_from(allowed.join(", ")).ok().filter(|_| !allowed.is_empty())
+        {
+            headers.insert(ALLOW, allowed);
         }
         response
     }

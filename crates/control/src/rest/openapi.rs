@@ -26,7 +26,9 @@ pub(super) fn document(routes: &Routes) -> Value {
         "info": {
             "title": "Offshoot control API",
             "version": "1",
-            "description": "Version 1 adds fields and endpoints, and changes none. Paths are absolute paths in the pool.",
+            "description": "Version 1 adds fields and endpoints, and changes none. Paths are absolute paths in the pool. \
+                            HEAD is known wherever GET is. A request that is no HTTP, or whose head is too large, is answered \
+                            with a status alone (400, 414, 431); every other failure is a problem document.",
             "license": { "name": "Apache-2.0 OR MIT" },
         },
         "paths": paths,

@@ -250,25 +250,37 @@ pub(super) struct Found<'a> {
     pub(super) id: u64,
 }
 
+/// Why a request has no endpoint.
+#[derive(Debug)]
+pub(super) struct Missed {
+    pub(super) problem: Problem,
+    /// Methods that its path knows; none if there is nothing at its path.
+    pub(super) allowed: Vec<Method>,
+}
+
 impl Routes {
-    /// Finds the endpoint of a request.
-    pub(super) fn find(&self, method: &Method, path: &str) -> Result<Found<'_>, Problem> {
-        let mut known_path = false;
+    /// Finds the endpoint of a request. Whatever can be got has a head.
+    pub(super) fn find(&self, method: &Method, path: &str) -> Result<Found<'_>, Missed> {
+        let wanted = if *method == Method::HEAD { &Method::GET } else { method };
+        let mut allowed = Vec::new();
         for route in &self.0 {
             let Some(id) = fits(route.path, path) else { continue };
-            known_path = true;
-            if route.method == *method {
+            if route.method == *wanted {
                 return Ok(Found { route, id });
             }
+            allowed.push(route.method.clone());
+            if route.method == Method::GET {
+                allowed.push(Method::HEAD);
+            }
         }
-        if known_path {
-            Err(Problem::new(Kind::MethodNotAllowed, format!("{path} does not know the method {method}")))
+        let problem = if allowed.is_empty() {
+            Problem::new(Kind::NoSuchEndpoint, format!("there is nothing at {path}; see /api/openapi.json"))
         } else {
-            Err(Problem::new(
-                Kind::NoSuchEndpoint,
-                format!("there is nothing at {path}; see /api/openapi.json"),
-            ))
-        }
+            let known: Vec<_> = allowed.iter().map(Method::as_str).collect();
+            let words = format!("{path} does not know the method {method}, but {}", known.join(", "));
+            Problem::new(Kind::MethodNotAllowed, words)
+        };
+        Err(Missed { problem, allowed })
     }
 }
 
@@ -356,8 +368,12 @@ mod tests {
         assert_eq!(fits("/api/v1/jobs", "/api/v1/jobs/"), None);
         let routes = Routes(vec![route()]);
         assert!(routes.find(&Method::GET, "/api/v1/x").is_ok());
-        assert_eq!(routes.find(&Method::PUT, "/api/v1/x").err().unwrap().kind, Kind::MethodNotAllowed);
-        assert_eq!(routes.find(&Method::GET, "/api/v1/y").err().unwrap().kind, Kind::NoSuchEndpoint);
+        assert!(routes.find(&Method::HEAD, "/api/v1/x").is_ok());
+        let missed = routes.find(&Method::PUT, "/api/v1/x").err().unwrap();
+        assert_eq!(missed.problem.kind, Kind::MethodNotAllowed);
+        assert_eq!(missed.allowed, [Method::GET, Method::HEAD]);
+        let missed = routes.find(&Method::GET, "/api/v1/y").err().unwrap();
+        assert_eq!((missed.problem.kind, missed.allowed.len()), (Kind::NoSuchEndpoint, 0));
     }
 
     #[test]

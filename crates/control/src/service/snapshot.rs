@@ -36,19 +36,26 @@ impl Service {
         request: wire::SnapshotRequest,
     ) -> Result<wire::Snapshot, Problem> {
         let source = read_path(&request.path)?;
-        self.ensure_directory(caller).await?;
+        let tried = match &request.name {
+            Some(name) => format!("take the snapshot {:?} of {source}", name.to_string()),
+            None => format!("take a snapshot of {source}"),
+        };
+        self.ensure_directory(caller).await.map_err(|problem| problem.while_trying(&tried))?;
         let how = How { read_only: true, parents: false, replace: false, sync: request.sync };
         let name = match request.name {
             Some(name) => {
                 let name = check_name(name.0)?;
-                self.clone_to(caller, &source, &place(&name)?, how).await?;
+                self.clone_to(caller, &source, &place(&name)?, how, &tried).await?;
                 name
             }
-            None => self.snapshot_by_default_name(caller, &source, how).await?,
+            None => self.snapshot_by_default_name(caller, &source, how, &tried).await?,
         };
         let destination = place(&name)?;
-        let found = self.resolve(caller, &destination, 0).await?;
-        let info = self.pool().info(found.ino()).await?;
+        let looked = format!("look at the snapshot {:?}, which was taken", text(&name));
+        let found = self.resolve(caller, &destination, 0).await;
+        let found = found.map_err(|problem| problem.while_trying(&looked))?;
+        let info = self.pool().info(found.ino()).await;
+        let info = info.map_err(|error| Problem::from(error).while_trying(&looked))?;
         Ok(describe(name, &info))
     }
 
@@ -58,11 +65,12 @@ impl Service {
         caller: &Identity,
         source: &PoolPath,
         how: How,
+        tried: &str,
     ) -> Result<Vec<u8>, Problem> {
         let first = default_name(source, &time::for_file_name(self.now()));
         let mut name = first.clone();
         for number in 2..=DEFAULT_NAMES_MAX {
-            match self.clone_to(caller, source, &place(&name)?, how).await {
+            match self.clone_to(caller, source, &place(&name)?, how, tried).await {
                 Err(problem) if problem.kind == Kind::Engine(ErrorKind::Exists) => {
                     name = [&first[..], format!("-{number}").as_bytes()].concat();
                 }
@@ -70,7 +78,7 @@ impl Service {
                 Ok(_) => return Ok(name),
             }
         }
-        self.clone_to(caller, source, &place(&name)?, how).await.map(|_| name)
+        self.clone_to(caller, source, &place(&name)?, how, tried).await.map(|_| name)
     }
 
     /// All snapshots, or those of one path, oldest first.
@@ -146,7 +154,7 @@ impl Service {
         for place in &places {
             self.remove(caller, place, true, false).await?;
         }
-        self.sync_if(sync).await?;
+        self.sync_if(sync).await.map_err(|problem| problem.while_trying("delete snapshots"))?;
         Ok(wire::Removed { paths: places.iter().map(PathText::from).collect() })
     }
 
@@ -211,7 +219,8 @@ impl Service {
         };
         let how =
             How { read_only: false, parents: request.parents, replace: request.replace, sync: request.sync };
-        self.clone_to(caller, &source, &destination, how).await
+        let tried = format!("restore {source} to {destination}");
+        self.clone_to(caller, &source, &destination, how, &tried).await
     }
 
     /// Makes the directory of snapshots if there is none.
@@ -222,7 +231,7 @@ impl Service {
         if !caller.administrator {
             let words =
                 format!("{SNAPSHOTS} does not exist, and only root or the server's own user may make it");
-            return Err(Problem::new(Kind::Permission, words).while_trying("take a snapshot"));
+            return Err(Problem::new(Kind::Permission, words));
         }
         let owner = offshoot_vfs::Caller {
             uid: self.settings.owner,

@@ -31,17 +31,19 @@ impl Service {
         let destination = read_path(&request.destination)?;
         let wire::CloneRequest { read_only, parents, replace, sync, .. } = request;
         let how = How { read_only, parents, replace, sync };
-        self.clone_to(caller, &source, &destination, how).await
+        let tried = format!("clone {source} to {destination}");
+        self.clone_to(caller, &source, &destination, how, &tried).await
     }
 
+    /// Makes a clone; `tried` is what a failure says that was tried.
     pub(super) async fn clone_to(
         &self,
         caller: &Identity,
         source: &PoolPath,
         destination: &PoolPath,
         how: How,
+        tried: &str,
     ) -> Result<wire::Cloned, Problem> {
-        let tried = format!("clone {source} to {destination}");
         if destination.is_root() {
             let words = "the root of the pool exists and cannot be replaced; name the clone, as in /copy";
             return Err(Problem::new(Kind::Engine(ErrorKind::Exists), words).while_trying(tried));

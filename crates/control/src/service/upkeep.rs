@@ -32,19 +32,28 @@ impl Service {
                         "only a job of kind `usage` takes a `path`; the others work on the whole pool";
                     return Err(Problem::new(Kind::BadRequest, words));
                 }
-                self.start_upkeep(caller, kind)?
+                self.start_upkeep(caller, kind).await?
             }
         };
         self.jobs().get(handle.id, caller.viewer())
     }
 
-    fn start_upkeep(&self, caller: &Identity, kind: JobKind) -> Result<JobHandle, Problem> {
+    async fn start_upkeep(&self, caller: &Identity, kind: JobKind) -> Result<JobHandle, Problem> {
         if !caller.administrator {
             let words = "a check, a scrub and a collection need root or the server's own user";
             return Err(Problem::new(Kind::Permission, words));
         }
         let pool = Clone::clone(self.pool());
-        self.jobs().start(self.new_job(caller, kind, "the whole pool".into()), move |_| async move {
+        let total = match kind {
+            JobKind::Scrub => {
+                let status = pool.status().await;
+                Some(status.live_bytes + status.dirty_bytes)
+            }
+            // A check reads nodes and no content; nothing counts how much of the live bytes that is.
+            _ => None,
+        };
+        let new = self.new_job(caller, kind, "the whole pool".into(), total);
+        self.jobs().start(new, move |_| async move {
             Ok(match kind {
                 JobKind::Check => JobResult::Report(pool.check().await?.into()),
                 JobKind::Scrub => JobResult::Report(pool.scrub().await?.into()),
@@ -58,7 +67,7 @@ impl Service {
         let tried = format!("measure {path}");
         let found = self.resolve(caller, path, READ).await.map_err(|problem| problem.while_trying(tried))?;
         let pool = Clone::clone(self.pool());
-        let new = self.new_job(caller, JobKind::Usage, self.path_of(found.ino()).await);
+        let new = self.new_job(caller, JobKind::Usage, self.path_of(found.ino()).await, None);
         let path = path.clone();
         self.jobs().start(new, move |_| async move {
             let usage = pool.usage(found.ino()).await?;
@@ -67,12 +76,12 @@ impl Service {
     }
 
     /// A job whose progress is what the engine has read from the store since it began, other readers included.
-    fn new_job(&self, caller: &Identity, kind: JobKind, subject: String) -> NewJob {
+    fn new_job(&self, caller: &Identity, kind: JobKind, subject: String, total: Option<u64>) -> NewJob {
         let pool = Arc::new(Clone::clone(self.pool()));
         let before = pool.metrics().fetched_bytes.get();
         let progress = move || Progress {
             done: pool.metrics().fetched_bytes.get().saturating_sub(before),
-            total: None,
+            total,
             unit: "bytes_read".into(),
         };
         NewJob { kind, subject, uid: caller.uid, progress: Box::new(progress) }
