@@ -1,8 +1,9 @@
 //! The composition root: builds a server from settings, runs it, and takes it apart again.
 //!
-//! The order of start: directory, lock, pool, background threads, services, sockets; mounts come last. The order of stop is the
-//! reverse. The engine's own work runs on threads with large stacks, because it walks trees recursively.
+//! The order of start: a look at everything that can be wrong with the settings, directory, lock, pool, background threads,
+//! services, sockets; mounts come last. So a start that cannot succeed makes no pool. The order of stop is the reverse. The engine's own work runs on threads with large stacks, because it walks trees recursively.
 
+mod doors;
 mod lock;
 mod mounts;
 pub(crate) mod notify;
@@ -11,14 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use offshoot_control::rest::{Server, Token};
+use offshoot_control::rest::Server;
 use offshoot_control::service::{Mounter, Service, ServiceSettings};
 use offshoot_control::wire::{MountBody, MountRequest};
 use offshoot_engine::log::{FileLog, MemoryLog};
 use offshoot_engine::object::{LocalStore, MemoryStore};
 use offshoot_engine::{ErrorKind, Ino, OpenMode, Pool, SetAttributes, Storage, SystemClock};
 use offshoot_vfs::{Vfs, VfsSettings};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -27,6 +28,8 @@ use crate::connection::{SOURCE_PREFIX, source_of};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Output;
 use crate::settings::{AccessTime, Place, Settings};
+use doors::Doors;
+pub(crate) use doors::mount_point_to_make;
 use lock::PoolLock;
 use mounts::FuseMounts;
 
@@ -75,9 +78,16 @@ struct Ground {
 }
 
 impl Daemon {
-    /// Starts everything but mounts.
-    pub(crate) fn start(settings: &Settings, mode: OpenMode) -> Outcome<Self> {
-        let ground = Ground::open(&settings.storage.place, mode)?;
+    /// Starts everything but mounts. `mount_point` is where the caller is going to mount.
+    pub(crate) fn start(settings: &Settings, mode: OpenMode, mount_point: Option<&Path>) -> Outcome<Self> {
+        let place = &settings.storage.place;
+        // Whoever has the pool already is the first to be named, and nothing can be made that is there.
+        let existing = holds_pool(place)?.then(|| Ground::open(place, mode)).transpose()?;
+        if existing.is_none() && mode == OpenMode::Existing {
+            return Err(no_pool(place));
+        }
+        let doors = Doors::open(settings, mount_point)?;
+        let ground = existing.map_or_else(|| Ground::open(place, mode), Ok)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("offshoot")
             .thread_stack_size(WORKER_STACK_BYTES)
@@ -126,7 +136,7 @@ impl Daemon {
             created: ground.is_new,
             _lock: ground.lock,
         };
-        match daemon.listen(settings) {
+        match daemon.listen(doors) {
             Ok(()) => Ok(daemon),
             Err(failure) => {
                 // Whatever goes wrong now matters less than why it could not start.
@@ -234,27 +244,13 @@ impl Daemon {
         }
     }
 
-    fn listen(&mut self, settings: &Settings) -> Outcome {
+    fn listen(&mut self, doors: Doors) -> Outcome {
         let server = Server::new(Arc::clone(&self.service));
         let unix = self.runtime.block_on(listen_unix(&self.socket))?;
         let stop = self.stop.subscribe();
         let unix_server = server.clone();
         self.servers.push(self.runtime.spawn(async move { unix_server.serve_unix(unix, stop).await }));
-        for address in &settings.control.addresses {
-            let file =
-                settings.control.token_file.as_ref().ok_or_else(|| {
-                    Failure::usage("an address of the control API needs `control.token_file`")
-                })?;
-            let refused =
-                |reason: String| Failure::usage(format!("the token file {}: {reason}", file.display()));
-            let text = std::fs::read_to_string(file).map_err(|error| refused(error.to_string()))?;
-            let token = Token::new(&text).map_err(refused)?;
-            let tcp = self.runtime.block_on(TcpListener::bind(address)).map_err(|error| {
-                Failure::new(format!("the control API cannot listen at {address}: {error}"))
-            })?;
-            if !address.ip().is_loopback() {
-                tracing::warn!(%address, "the control API is open to the network in plain HTTP; end TLS in front of it");
-            }
+        for (tcp, token) in doors.into_listeners(&self.runtime)? {
             let (server, stop) = (server.clone(), self.stop.subscribe());
             self.servers.push(self.runtime.spawn(async move { server.serve_tcp(tcp, token, stop).await }));
         }
@@ -274,8 +270,7 @@ impl Ground {
         };
         let is_new = !has_pool(directory)?;
         if is_new && mode == OpenMode::Existing {
-            return Err(Failure::no_pool(format!("there is no pool in {}", directory.display()))
-                .advise("without --no-create, a new one is made"));
+            return Err(no_pool(place));
         }
         let failed = |error: std::io::Error| {
             Failure::new(format!("the pool's directory {} cannot be made: {error}", directory.display()))
@@ -290,6 +285,22 @@ impl Ground {
         let storage = Storage { objects: Arc::new(objects), log: Arc::new(log) };
         Ok(Self { storage, lock: Some(lock), is_new })
     }
+}
+
+/// True if there is a pool, false if one can be made.
+fn holds_pool(place: &Place) -> Outcome<bool> {
+    match place {
+        Place::Memory => Ok(false),
+        Place::Directory(directory) => has_pool(directory),
+    }
+}
+
+fn no_pool(place: &Place) -> Failure {
+    let at = match place {
+        Place::Memory => "memory".into(),
+        Place::Directory(directory) => directory.display().to_string(),
+    };
+    Failure::no_pool(format!("there is no pool in {at}")).advise("without --no-create, a new one is made")
 }
 
 /// True if `directory` holds a pool, false if one can be made there.

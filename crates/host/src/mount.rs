@@ -7,6 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
@@ -14,6 +15,9 @@ use rustix::io::Errno;
 
 /// The file system type of our mounts in the mount table.
 pub const FILE_SYSTEM_TYPE: &str = "fuse.offshoot";
+
+/// Major and minor number of `/dev/fuse`.
+const FUSE_NUMBER: (u32, u32) = (10, 229);
 
 const TABLE: &str = "/proc/self/mountinfo";
 
@@ -79,6 +83,8 @@ pub enum FuseDevice {
     Missing,
     /// It is there, but this user may not open it.
     Forbidden,
+    /// What is there is something else.
+    Other,
 }
 
 impl Mount {
@@ -168,13 +174,23 @@ pub fn clear_dead(mount_point: &Path) -> Result<(), MountError> {
     }
 }
 
-/// Whether `/dev/fuse` is there and can be opened.
+/// Whether `/dev/fuse` is there, is what it should be, and can be opened.
 pub fn fuse_device() -> FuseDevice {
-    match std::fs::OpenOptions::new().read(true).write(true).open("/dev/fuse") {
+    let path = Path::new("/dev/fuse");
+    if std::fs::metadata(path).is_ok_and(|found| !is_fuse(&found)) {
+        return FuseDevice::Other;
+    }
+    match std::fs::OpenOptions::new().read(true).write(true).open(path) {
         Ok(_) => FuseDevice::Ready,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => FuseDevice::Forbidden,
         Err(_) => FuseDevice::Missing,
     }
+}
+
+/// Whether this is the kernel's device, by its number.
+fn is_fuse(found: &std::fs::Metadata) -> bool {
+    let number = (rustix::fs::major(found.rdev()), rustix::fs::minor(found.rdev()));
+    found.file_type().is_char_device() && number == FUSE_NUMBER
 }
 
 /// `path` from the root, `.` and `..` still in it where they were.
@@ -304,6 +320,12 @@ broken line\n";
             let path = String::from_utf8(located.pool_path).unwrap();
             (located.mount.source.into_string().unwrap(), path)
         })
+    }
+
+    #[test]
+    fn the_device_is_known_by_its_number() {
+        assert!(!is_fuse(&std::fs::metadata("/dev/null").unwrap()));
+        assert!(!is_fuse(&std::fs::metadata("/").unwrap()));
     }
 
     #[test]

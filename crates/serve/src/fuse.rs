@@ -36,6 +36,7 @@ mod writeback;
 use std::io;
 use std::path::PathBuf;
 
+pub use mount::examine_mount_point;
 pub use session::FuseSession;
 
 /// The type that mounts have in `/proc/self/mountinfo`.

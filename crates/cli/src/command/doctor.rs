@@ -122,6 +122,12 @@ fn fuse() -> Finding {
             "this user may not open /dev/fuse",
             "give it its usual mode: `chmod 666 /dev/fuse` as root",
         ),
+        FuseDevice::Other => Finding::bad(
+            "mounts",
+            "/dev/fuse is something else than the kernel's device (character device 10:229)",
+            "put the right one there, as root: `rm /dev/fuse && mknod -m 666 /dev/fuse c 10 229`. Without it a server works, but \
+             cannot mount",
+        ),
     }
 }
 

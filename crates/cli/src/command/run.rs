@@ -26,7 +26,7 @@ impl Run {
         })?;
         let settings = Settings::load(config)?;
         let mode = if self.no_create { OpenMode::Existing } else { OpenMode::CreateIfMissing };
-        let daemon = Daemon::start(&settings, mode)?;
+        let daemon = Daemon::start(&settings, mode, settings.fuse.mount_point.as_deref())?;
         let output = &context.output;
         if daemon.created() {
             output

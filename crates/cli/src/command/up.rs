@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::Context;
 use crate::connection::DEFAULT_DATA;
-use crate::daemon::{Daemon, notify};
+use crate::daemon::{Daemon, mount_point_to_make, notify};
 use crate::failure::{Failure, Outcome};
 use crate::settings::Settings;
 
@@ -45,7 +45,10 @@ impl Up {
                 .advise("`offshoot run -c FILE` serves what a settings file names"));
         }
         let data = std::path::absolute(&self.data).map_err(|error| Failure::new(error.to_string()))?;
-        let daemon = Daemon::start(&Settings::embedded(&data), OpenMode::CreateIfMissing)?;
+        let settings = Settings::embedded(&data);
+        let wants_mount = !self.no_mount && impossible().is_none();
+        let point = wants_mount.then(|| mount_point_to_make(&self.mount)).transpose()?.flatten();
+        let daemon = Daemon::start(&settings, OpenMode::CreateIfMissing, point.as_deref())?;
         let mounted = match self.mount(&daemon) {
             Ok(mounted) => mounted,
             Err(failure) => {
@@ -161,6 +164,11 @@ pub(super) fn impossible() -> Option<String> {
         FuseDevice::Forbidden => Some(
             "this user may not open /dev/fuse. Its usual mode is 0666: `chmod 666 /dev/fuse` as root. All commands \
              work without a mount."
+                .into(),
+        ),
+        FuseDevice::Other => Some(
+            "/dev/fuse is something else than the kernel's device, which is the character device 10:229. `offshoot doctor` says \
+             how to mend that. All commands work without a mount."
                 .into(),
         ),
     }

@@ -11,7 +11,7 @@ use offshoot_control::service::Mounter;
 use offshoot_control::wire::{MountBody, MountRequest};
 use offshoot_control::{Kind, Problem};
 use offshoot_engine::ErrorKind;
-use offshoot_host::holder;
+use offshoot_host::{FuseDevice, holder};
 use offshoot_serve::fuse::{FuseOptions, FuseSession, MountError};
 use offshoot_vfs::Vfs;
 
@@ -105,6 +105,10 @@ impl Mounter for FuseMounts {
 
     async fn mount(&self, request: MountRequest) -> Result<MountBody, Problem> {
         let mount_point = PathBuf::from(OsStr::from_bytes(request.mount_point.as_bytes()));
+        if offshoot_host::fuse_device() == FuseDevice::Other {
+            let words = "/dev/fuse is something else than the kernel's device; `offshoot doctor` says how to mend that";
+            return Err(Problem::new(Kind::Unsupported, words));
+        }
         let options = self.options(&request, mount_point);
         let (vfs, runtime) = (self.vfs.clone(), self.runtime.clone());
         // Mounting asks the kernel and may run a helper.

@@ -94,6 +94,23 @@ fn prepare(point: &Path) -> Result<(PathBuf, bool), MountError> {
         detach(&absolute, true)?;
         replaced_dead = true;
     }
+    Ok((fit(absolute)?, replaced_dead))
+}
+
+/// Whether a mount could be made at a directory. Changes nothing; a mount there whose server died is no hindrance.
+///
+/// # Errors
+/// `Missing`, `NotDirectory`, `NotEmpty`, `AlreadyMounted`, `System`.
+pub fn examine_mount_point(point: &Path) -> Result<(), MountError> {
+    let absolute = std::path::absolute(point).map_err(|error| system("find", point, error))?;
+    if is_dead(&absolute) {
+        return Ok(());
+    }
+    fit(absolute).map(|_| ())
+}
+
+/// The path of a directory that can be mounted on.
+fn fit(absolute: PathBuf) -> Result<PathBuf, MountError> {
     let metadata = std::fs::metadata(&absolute).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => MountError::Missing(absolute.clone()),
         _ => system("look at", &absolute, error),
@@ -109,7 +126,7 @@ fn prepare(point: &Path) -> Result<(PathBuf, bool), MountError> {
     if entries.next().is_some() {
         return Err(MountError::NotEmpty(path));
     }
-    Ok((path, replaced_dead))
+    Ok(path)
 }
 
 /// Whether the server of what is mounted here is gone. Attributes may come from the kernel's cache long after; the space is always
@@ -316,10 +333,12 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let missing = place.path().join("missing");
         assert!(matches!(prepare(&missing), Err(MountError::Missing(_))));
+        assert!(matches!(examine_mount_point(&missing), Err(MountError::Missing(_))));
         let file = place.path().join("file");
         std::fs::write(&file, b"").unwrap();
         assert!(matches!(prepare(&file), Err(MountError::NotDirectory(_))));
         assert!(matches!(prepare(place.path()), Err(MountError::NotEmpty(_))));
+        assert!(matches!(examine_mount_point(place.path()), Err(MountError::NotEmpty(_))));
         std::fs::remove_file(&file).unwrap();
         assert!(matches!(prepare(place.path()), Ok((_, false))));
     }
