@@ -14,6 +14,7 @@ mod job;
 mod ls;
 mod man;
 mod mount;
+mod outlook;
 mod restore;
 mod rm;
 mod run;

@@ -46,6 +46,7 @@ impl ServerOptions {
             })?),
             None => None,
         };
+        tracing::info!(server = %address, "this server is asked");
         let client = Client::new(address, token.as_deref())?;
         if let Some(source) = source {
             client.expect_source(source.as_bytes());

@@ -86,8 +86,14 @@ impl From<Problem> for Failure {
             _ => Exit::Failed,
         };
         let advice = match problem.kind {
+            // Numbers that are used up come back by no removal.
+            Kind::Engine(ErrorKind::NoSpace) if problem.detail.contains("have been used") => {
+                Some("make a new pool, and copy into it with `cp -a`".into())
+            }
             Kind::Engine(ErrorKind::NoSpace) => Some(
-                "remove what is not needed, or make room on the disk below the pool, and try again".into(),
+                "remove what is not needed, make room on the disk below the pool, or raise storage.capacity_gb if it is \
+                 set; then try again"
+                    .into(),
             ),
             Kind::Engine(ErrorKind::Fenced) => {
                 Some("another server has taken over this pool; stop one of the two".into())
@@ -131,6 +137,19 @@ impl From<crate::settings::SettingsError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_pool_is_told_with_what_was_tried_and_what_to_do() {
+        let full = |words| {
+            let error = offshoot_engine::Error::new(ErrorKind::NoSpace, words);
+            Failure::from(Problem::from(error).while_trying("take the snapshot \"s\" of /a"))
+        };
+        let failure = full("the pool is full");
+        assert_eq!(failure.message, "cannot take the snapshot \"s\" of /a: the pool is full");
+        assert!(failure.advice.unwrap().starts_with("remove what is not needed, make room"));
+        let failure = full("all 2^24 clone numbers of this pool have been used");
+        assert!(failure.advice.unwrap().starts_with("make a new pool"));
+    }
 
     #[test]
     fn exit_codes_follow_the_kind() {

@@ -66,7 +66,7 @@ impl InPool {
                 Ok(Self { path, source: None })
             }
             Ok(None) => Err(Failure::usage(format!("{shown} is a path of this machine that lies below no mount of a pool"))
-                .advise(format!("write /{} for a path in the pool", shown.trim_start_matches("./")))),
+                .advise(spelling(argument))),
             Err(MountError::Dead(at)) => Err(Failure::no_pool(format!(
                 "{shown} lies below the mount at {}, whose server is gone",
                 at.display()
@@ -95,6 +95,14 @@ impl InPool {
                 "{path} exists on this machine, outside the pool; `cp -a` to a mount of the pool brings it in"
             )
         })
+    }
+}
+
+/// How a relative path may have been meant. Never the whole pool: that is nobody's idea of `.`.
+fn spelling(argument: &OsStr) -> String {
+    match PoolPath::root().join(argument.as_bytes()) {
+        Ok(path) if !path.is_root() => format!("write {path} for a path in the pool"),
+        _ => "paths in the pool start at its root, as in /data/x".into(),
     }
 }
 
@@ -143,6 +151,10 @@ mod tests {
     fn what_cannot_be_meant_is_refused_with_the_other_form() {
         let failure = read("./data").unwrap_err();
         assert_eq!(failure.advice.unwrap(), "write /data for a path in the pool");
+        for far in [".", "./", "..", "../../etc", "a/.."] {
+            let advice = read(far).unwrap_err().advice.unwrap();
+            assert_eq!(advice, "paths in the pool start at its root, as in /data/x", "{far}");
+        }
         assert!(read("/../x").unwrap_err().message.contains("leaves the pool"));
         assert!(read("").is_err() && read("local:").is_err());
         assert!(InPool::read(OsStr::new("local:/x")).unwrap_err().advice.unwrap().contains("in the pool"));

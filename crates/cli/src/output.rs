@@ -40,6 +40,15 @@ impl Output {
         self.data(&format!("{text}\n"))
     }
 
+    /// Tells that something was done: as JSON on stdout, or as a note.
+    pub(crate) fn done<T: Serialize>(&self, value: &T, words: impl FnOnce(&T) -> String) -> Outcome {
+        if self.json {
+            return self.value(value, |_| String::new());
+        }
+        self.note(&words(value));
+        Ok(())
+    }
+
     /// Writes data to stdout as it is.
     pub(crate) fn data(&self, text: &str) -> Outcome {
         write(io::stdout().lock(), text)

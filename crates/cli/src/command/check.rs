@@ -36,7 +36,7 @@ fn verify(context: &Context, kind: JobKind, label: &str) -> Outcome {
     let JobResult::Report(report) = job::run(context, kind, label)? else {
         return Err(Failure::new("the server answered a verification with something else"));
     };
-    context.output.value(&report, describe)?;
+    context.output.value(&report, |report| describe(report, kind))?;
     if report.sound {
         return Ok(());
     }
@@ -51,7 +51,7 @@ fn verify(context: &Context, kind: JobKind, label: &str) -> Outcome {
         .advise(advice))
 }
 
-fn describe(report: &CheckBody) -> String {
+fn describe(report: &CheckBody, kind: JobKind) -> String {
     let mut text = String::new();
     for finding in &report.findings {
         match &finding.path {
@@ -59,10 +59,14 @@ fn describe(report: &CheckBody) -> String {
             None => text.push_str(&format!("{}\n", finding.message)),
         }
     }
+    // A scrub looks at what is stored, not at what it means.
+    let inodes = match kind {
+        JobKind::Scrub => String::new(),
+        _ => format!("{} inodes, ", count(report.inodes)),
+    };
     text.push_str(&format!(
-        "{}: {} inodes, {} nodes, {} frames in {} segments, {} verified\n",
+        "{}: {inodes}{} nodes, {} frames in {} segments, {} verified\n",
         if report.sound { "Sound" } else { "Damaged" },
-        count(report.inodes),
         count(report.nodes),
         count(report.frames),
         count(report.segments),

@@ -8,6 +8,7 @@ use offshoot_control::wire::CloneRequest;
 use offshoot_control::{Kind, time};
 use offshoot_engine::ErrorKind;
 
+use super::outlook::{Outlook, Plan};
 use crate::Context;
 use crate::failure::{Failure, Outcome};
 use crate::location::InPool;
@@ -50,6 +51,9 @@ pub(crate) struct CloneCommand {
     /// Replace what is at the destination, atomically
     #[arg(long)]
     replace: bool,
+    /// Only tell what would be cloned and what would be replaced
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     sync: Sync,
 }
@@ -76,6 +80,14 @@ impl CloneCommand {
         let missing = || Failure::usage("`offshoot clone` needs a source and a destination");
         let source = InPool::read(&self.source.or(self.source_option).ok_or_else(missing)?)?;
         let destination = InPool::read(&self.destination.or(self.destination_option).ok_or_else(missing)?)?;
+        if self.dry_run {
+            let plan = Plan { parents: self.parents, replace: self.replace, verb: "clone" };
+            let done = context.server.run(&[&source, &destination], async |client| {
+                plan.outlook(&client, &source.path, &destination.path).await
+            });
+            let outlook = done.map_err(|failure| advise(failure, &source, &destination, self.parents))?;
+            return context.output.value(&outlook, Outlook::describe);
+        }
         let request = CloneRequest {
             source: (&source.path).into(),
             destination: (&destination.path).into(),
@@ -89,9 +101,7 @@ impl CloneCommand {
         let done = context.server.run(&paths, async |client| Ok(client.clone_tree(&request).await?));
         let made = done.map_err(|failure| advise(failure, &source, &destination, self.parents))?;
         let took = time::duration(started.elapsed());
-        context
-            .output
-            .value(&made, |made| format!("Cloned {} to {} in {took}\n", made.source, made.destination))
+        context.output.done(&made, |made| format!("Cloned {} to {} in {took}", made.source, made.destination))
     }
 }
 

@@ -10,12 +10,15 @@ use serde_json::json;
 use crate::Context;
 use crate::failure::{Failure, Outcome};
 use crate::location::InPool;
-use crate::output::{JSON_VERSION, Unit, size};
+use crate::output::{JSON_VERSION, Output, Unit, count, size};
+
+/// Differences that are held to be sorted.
+const SORTED_MAX: usize = 1_000_000;
 
 /// Tell what differs between two trees
 ///
-/// + is only in the second, - only in the first, M is in both and differs. What the two share is skipped without a look, so
-///   comparing a clone with its original is fast at any size.
+/// + is only in the second, - only in the first, M is in both and differs. Sorted by path. What the two share is skipped without
+///   a look, so comparing a clone with its original is fast at any size.
 #[derive(Args)]
 pub(crate) struct Diff {
     /// The first tree
@@ -44,25 +47,15 @@ impl Diff {
             let mut progress = output.progress("comparing", Unit::Things("differences"));
             let mut counts = Counts::default();
             let mut told = 0;
-            if output.json {
-                output.data(&format!("{{\"version\":{JSON_VERSION},\"differences\":["))?;
-            }
+            let mut list = Listing::new(output);
             loop {
                 match lines.next::<DiffLine>().await? {
                     Some(DiffLine::Difference(difference)) => {
                         counts.add(difference.change);
                         told += 1;
-                        if self.count {
-                            progress.update(told, None);
-                        } else if output.json {
-                            let comma = if told > 1 { "," } else { "" };
-                            let text = serde_json::to_string(&difference);
-                            output.data(&format!(
-                                "{comma}\n{}",
-                                text.map_err(|e| Failure::new(e.to_string()))?
-                            ))?;
-                        } else {
-                            output.data(&line(&difference))?;
+                        progress.update(told, None);
+                        if !self.count {
+                            list.add(&difference)?;
                         }
                     }
                     Some(DiffLine::End { .. }) => break,
@@ -72,6 +65,8 @@ impl Diff {
                     }
                 }
             }
+            drop(progress);
+            list.tell()?;
             Ok(counts)
         });
         let counts = done.map_err(|failure| {
@@ -90,6 +85,61 @@ impl Diff {
             output.note(&summary);
             Ok(())
         }
+    }
+}
+
+/// Differences on their way to stdout: they come in the order of the pool, which is another in each pool, and are shown sorted.
+struct Listing {
+    output: Output,
+    waiting: Vec<(Vec<u8>, String)>,
+    /// Differences that were told.
+    told: u64,
+    begun: bool,
+}
+
+impl Listing {
+    fn new(output: Output) -> Self {
+        Self { output, waiting: Vec::new(), told: 0, begun: false }
+    }
+
+    fn add(&mut self, difference: &DifferenceBody) -> Outcome {
+        let text = if self.output.json {
+            serde_json::to_string(difference).map_err(|error| Failure::new(error.to_string()))?
+        } else {
+            line(difference)
+        };
+        self.waiting.push((difference.path.as_bytes().to_vec(), text));
+        if self.waiting.len() < SORTED_MAX {
+            return Ok(());
+        }
+        if self.told == 0 {
+            self.output.warn(&format!(
+                "there are more than {} differences; each so many are sorted for themselves",
+                count(SORTED_MAX as u64)
+            ));
+        }
+        self.tell()
+    }
+
+    /// Tells what waits.
+    fn tell(&mut self) -> Outcome {
+        let names =
+            |path: &[u8]| -> Vec<Vec<u8>> { path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect() };
+        self.waiting.sort_by_cached_key(|(path, _)| names(path));
+        if self.output.json && !self.begun {
+            self.output.data(&format!("{{\"version\":{JSON_VERSION},\"differences\":["))?;
+        }
+        self.begun = true;
+        for (_, text) in std::mem::take(&mut self.waiting) {
+            if self.output.json {
+                let comma = if self.told > 0 { "," } else { "" };
+                self.output.data(&format!("{comma}\n{text}"))?;
+            } else {
+                self.output.data(&text)?;
+            }
+            self.told += 1;
+        }
+        Ok(())
     }
 }
 

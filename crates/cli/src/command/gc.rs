@@ -19,9 +19,9 @@ impl Gc {
         let JobResult::Gc(report) = job::run(context, JobKind::Gc, "collecting")? else {
             return Err(Failure::new("the server answered a collection with something else"));
         };
-        context.output.value(&report, |report| {
+        context.output.done(&report, |report| {
             format!(
-                "Freed {} nodes and frames; compacted {} and deleted {} segments; {} came back\n",
+                "Freed {} nodes and frames; compacted {} and deleted {} segments; {} came back",
                 count(report.items_freed),
                 count(report.segments_compacted),
                 count(report.segments_deleted),

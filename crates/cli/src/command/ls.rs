@@ -12,6 +12,9 @@ use crate::location::InPool;
 use crate::output::Table;
 
 /// List a directory of the pool
+///
+/// Control characters, bytes that are no UTF-8 and backslashes are shown behind a backslash, as \n, \xff and \\; --json shows
+/// names as they are.
 #[derive(Args)]
 pub(crate) struct Ls {
     /// A directory or file

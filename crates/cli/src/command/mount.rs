@@ -36,6 +36,6 @@ impl MountCommand {
         if made.cleared_dead {
             context.output.note("The server before this one had died; its mount was cleared.");
         }
-        context.output.value(&made, |made| format!("Mounted at {}\n", made.mount_point))
+        context.output.done(&made, |made| format!("Mounted at {}", made.mount_point))
     }
 }

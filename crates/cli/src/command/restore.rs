@@ -12,10 +12,12 @@ use offshoot_control::{Kind, PoolPath, time};
 use offshoot_engine::ErrorKind;
 use serde_json::json;
 
+use super::du::contents;
+use super::outlook::{Outlook, Plan};
 use super::snapshot::plain_name;
 use crate::Context;
 use crate::failure::{Failure, Outcome};
-use crate::local_copy::{Copied, LocalCopy};
+use crate::local_copy::{Copied, Existing, LocalCopy, measure};
 use crate::location::{InPool, Location};
 use crate::output::{counted, size};
 
@@ -39,6 +41,9 @@ pub(crate) struct Restore {
     /// Replace what is at the destination, atomically
     #[arg(long)]
     replace: bool,
+    /// Only tell what would be restored and what would be replaced
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     sync: super::clone::Sync,
 }
@@ -80,8 +85,7 @@ impl Restore {
         };
         let started = Instant::now();
         let paths: Vec<_> = found.iter().chain([destination]).collect();
-        let done = context.server.run(&paths, async |client| Ok(client.restore(&request).await?));
-        let made = done.map_err(|failure| {
+        let advise = |failure: Failure| {
             let exists = failure.is(Kind::Engine(ErrorKind::Exists)) && !destination.path.is_root();
             let no_parent = failure.message.contains("the directory ") && !self.parents;
             let missing = failure.is(Kind::Engine(ErrorKind::NotFound)) && no_parent;
@@ -92,17 +96,30 @@ impl Restore {
                     missing.then(|| "make it, or give --parents".into())
                 }
             })
-        })?;
+        };
+        if self.dry_run {
+            let plan = Plan { parents: self.parents, replace: self.replace, verb: "restore" };
+            let done = context.server.run(&paths, async |client| {
+                let from = self.place(&client, request.snapshot.as_bytes(), request.source.as_ref()).await?;
+                plan.outlook(&client, &from, &destination.path).await
+            });
+            return context.output.value(&done.map_err(advise)?, Outlook::describe);
+        }
+        let done = context.server.run(&paths, async |client| Ok(client.restore(&request).await?));
+        let made = done.map_err(advise)?;
         let took = time::duration(started.elapsed());
         context
             .output
-            .value(&made, |made| format!("Restored {} from {} in {took}\n", made.destination, made.source))
+            .done(&made, |made| format!("Restored {} from {} in {took}", made.destination, made.source))
     }
 
     fn copy_out(self, context: &Context, destination: &Path) -> Outcome {
         let (source, found) = self.source()?;
         let paths: Vec<_> = found.iter().collect();
         let name = plain_name(&self.snapshot);
+        if self.dry_run {
+            return self.copy_outlook(context, destination, &paths, source.as_ref());
+        }
         let started = Instant::now();
         let copied = context.server.run(&paths, async |client| {
             let from = self.place(&client, &name, source.as_ref()).await?;
@@ -122,7 +139,56 @@ impl Restore {
             "directories": copied.directories,
             "copied_bytes": copied.bytes,
         });
-        context.output.value(&answer, |_| describe(&copied, destination, took))
+        context.output.done(&answer, |_| describe(&copied, destination, took))
+    }
+
+    /// Tells what a copy would do.
+    fn copy_outlook(
+        &self,
+        context: &Context,
+        destination: &Path,
+        paths: &[&InPool],
+        source: Option<&PathText>,
+    ) -> Outcome {
+        let name = plain_name(&self.snapshot);
+        let (from, info, replaces) = context.server.run(paths, async |client| {
+            let from = self.place(&client, &name, source).await?;
+            let info = client.info(&from, false).await?;
+            let copy = LocalCopy {
+                client: &client,
+                output: context.output,
+                parents: self.parents,
+                replace: self.replace,
+                sync: self.sync.wanted(),
+            };
+            let replaces = copy.examine(destination)?;
+            Ok((from, info, replaces))
+        })?;
+        let old = replaces
+            .then(|| measure(destination))
+            .transpose()
+            .map_err(|error| Failure::new(format!("cannot look at {}: {error}", destination.display())))?;
+        let answer = json!({
+            "dry_run": true,
+            "source": PathText::from(&from),
+            "destination": destination.display().to_string(),
+            "files": info.files,
+            "directories": info.directories,
+            "logical_bytes": info.logical_bytes,
+            "replaced": old.map(|old| json!({
+                "files": old.files, "directories": old.directories, "logical_bytes": old.bytes,
+            })),
+        });
+        let shown = destination.display();
+        context.output.value(&answer, |_| {
+            let holds = contents(info.files, info.directories);
+            let mut text = format!("Would copy {from} ({holds}, {}) to {shown}\n", size(info.logical_bytes));
+            if let Some(Existing { files, directories, bytes }) = old {
+                let holds = contents(files, directories);
+                text.push_str(&format!("Would replace {shown} ({holds}, {})\n", size(bytes)));
+            }
+            text
+        })
     }
 
     /// The path in the pool of what is to be copied.
@@ -171,7 +237,7 @@ impl Restore {
 
 fn describe(copied: &Copied, destination: &Path, took: std::time::Duration) -> String {
     format!(
-        "Copied {} and {}, {}, to {} in {}\n",
+        "Copied {} and {}, {}, to {} in {}",
         counted(copied.files, "file"),
         counted(copied.directories, "directory"),
         size(copied.bytes),

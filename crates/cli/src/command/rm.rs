@@ -4,18 +4,20 @@ use std::ffi::OsString;
 
 use clap::Args;
 use offshoot_control::Kind;
-use offshoot_control::wire::{FileKind, Removed};
+use offshoot_control::wire::{FileKind, PathText};
 use offshoot_engine::ErrorKind;
+use serde::Serialize;
 
 use super::du::contents;
 use crate::Context;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::location::InPool;
 use crate::output::size;
 
 /// Remove files and directories
 ///
-/// A tree goes in constant time; its space comes back in the background, less what clones share with it.
+/// A tree goes in constant time; its space comes back in the background, less what clones share with it. Where one path cannot
+/// be removed, the others are all the same, and the exit code is 1.
 #[derive(Args)]
 pub(crate) struct Rm {
     /// What to remove
@@ -32,36 +34,78 @@ pub(crate) struct Rm {
     dry_run: bool,
 }
 
+/// What became of the paths.
+#[derive(Default, Serialize)]
+struct Report {
+    /// What was removed.
+    paths: Vec<PathText>,
+    /// What was not.
+    failed: Vec<Failed>,
+    #[serde(skip)]
+    words: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Failed {
+    path: PathText,
+    kind: &'static str,
+    message: String,
+}
+
 impl Rm {
     pub(crate) fn run(self, context: &Context) -> Outcome {
         let paths = self.paths.iter().map(|path| InPool::read(path)).collect::<Outcome<Vec<_>>>()?;
-        let mut told = String::new();
-        let removed = context.server.run(&paths.iter().collect::<Vec<_>>(), async |client| {
-            let mut removed = Removed { paths: Vec::new() };
+        let output = &context.output;
+        let mut report = Report::default();
+        let mut last: Option<Failure> = None;
+        let ended = context.server.run(&paths.iter().collect::<Vec<_>>(), async |client| {
             for path in &paths {
-                let one = self.one(&client, path).await;
-                match one {
+                match self.one(&client, path).await {
                     Ok(words) => {
-                        told.push_str(&words);
-                        removed.paths.push((&path.path).into());
+                        report.words.push(words);
+                        report.paths.push((&path.path).into());
                     }
                     Err(failure) if self.force && failure.is(Kind::Engine(ErrorKind::NotFound)) => {}
-                    Err(failure) => return Err(advise(failure, path)),
+                    // The server is gone: the others would fail alike.
+                    Err(failure) if failure.exit != Exit::Failed => return Err(failure),
+                    Err(failure) => {
+                        let failure = advise(failure, path);
+                        report.failed.push(Failed {
+                            path: (&path.path).into(),
+                            kind: failure.kind,
+                            message: failure.message.clone(),
+                        });
+                        if let Some(before) = last.replace(failure) {
+                            output.failure(&before);
+                        }
+                    }
                 }
             }
-            Ok(removed)
-        })?;
-        if context.output.json {
-            return context.output.value(&removed, |_| String::new());
+            Ok(())
+        });
+        // However it ended, what was done is told.
+        if output.json || (self.dry_run && !report.words.is_empty()) {
+            output
+                .value(&report, |report| report.words.iter().map(|words| format!("{words}\n")).collect())?;
+        } else if !report.words.is_empty() {
+            output.note(&report.words.join("\n"));
         }
-        context.output.note(told.trim_end());
-        Ok(())
+        match (ended, last) {
+            (Err(failure), before) => {
+                if let Some(before) = before {
+                    output.failure(&before);
+                }
+                Err(failure)
+            }
+            (Ok(()), Some(failure)) => Err(failure),
+            (Ok(()), None) => Ok(()),
+        }
     }
 
     async fn one(&self, client: &offshoot_control::Client, path: &InPool) -> Outcome<String> {
         if !self.dry_run {
             client.remove(&path.path, self.recursive).await?;
-            return Ok(format!("Removed {}\n", path.path));
+            return Ok(format!("Removed {}", path.path));
         }
         let info = client.info(&path.path, false).await?;
         if info.attributes.kind == FileKind::Directory && !self.recursive && info.attributes.size_bytes > 0 {
@@ -71,7 +115,7 @@ impl Rm {
             });
         }
         let holds = contents(info.files, info.directories);
-        Ok(format!("Would remove {} ({holds}, {})\n", path.path, size(info.logical_bytes)))
+        Ok(format!("Would remove {} ({holds}, {})", path.path, size(info.logical_bytes)))
     }
 }
 

@@ -17,8 +17,9 @@ use crate::output::{Table, counted, size};
 
 /// Take, list, delete and prune snapshots
 ///
-/// A snapshot is a read-only clone in /snapshots. It is a plain directory (or file): ls, cp, find, mv and rm work on it. A path that is
-/// called list, delete or prune is given as /list.
+/// A snapshot is a read-only clone in /snapshots. It is a plain directory (or file): ls, cp, find and mv work on it, and rmdir,
+/// `offshoot rm -r` and `offshoot snapshot delete` remove it as a whole. `rm -r` cannot, for it would empty it first, and
+/// nothing in it can be changed. A path that is called list, delete or prune is given as /list.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct SnapshotCommand {
@@ -122,9 +123,9 @@ fn take(context: &Context, path: &OsStr, name: Option<OsString>, sync: bool) -> 
         })
     })?;
     let took = time::duration(started.elapsed());
-    context.output.value(&made, |made| {
+    context.output.done(&made, |made| {
         let holds = format!("{}, {}", counted(made.files, "file"), size(made.logical_bytes));
-        format!("Snapshot {} of {} ({holds}) in {took}\n", made.name, path.path)
+        format!("Snapshot {} of {} ({holds}) in {took}", made.name, path.path)
     })
 }
 
@@ -174,10 +175,12 @@ fn delete(context: &Context, names: Vec<OsString>, dry_run: bool) -> Outcome {
         }
         Ok(offshoot_control::wire::Removed { paths })
     })?;
-    let verb = if dry_run { "Would delete" } else { "Deleted" };
-    context
-        .output
-        .value(&removed, |removed| removed.paths.iter().map(|path| format!("{verb} {path}\n")).collect())
+    let lines =
+        |verb: &str| -> String { removed.paths.iter().map(|path| format!("{verb} {path}\n")).collect() };
+    if dry_run {
+        return context.output.value(&removed, |_| lines("Would delete"));
+    }
+    context.output.done(&removed, |_| lines("Deleted").trim_end().to_owned())
 }
 
 /// `/snapshots/NAME` means the same as `NAME`.

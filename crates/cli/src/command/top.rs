@@ -12,6 +12,9 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Table, count, size};
 
 /// Show what the server is doing, live; Ctrl-C ends it
+///
+/// Without --count there is no other way to end it, so the exit code is 0 then. With --count, an interrupted run has the exit
+/// code 130 like any other command.
 #[derive(Args)]
 pub(crate) struct Top {
     /// Seconds between two looks
@@ -58,7 +61,7 @@ impl Top {
         });
         match ended {
             // There is no other way to end it.
-            Err(Failure { exit: Exit::Interrupted, .. }) => Ok(()),
+            Err(Failure { exit: Exit::Interrupted, .. }) if self.count.is_none() => Ok(()),
             other => other,
         }
     }

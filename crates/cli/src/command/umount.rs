@@ -32,7 +32,7 @@ impl Umount {
         let answer = json!({ "mount_point": shown.to_string() });
         if ours.is_some_and(|found| found.is_dead()) {
             mount::clear_dead(&self.directory).map_err(|error| Failure::new(error.to_string()))?;
-            return context.output.value(&answer, |_| format!("Cleared the dead mount at {shown}\n"));
+            return context.output.done(&answer, |_| format!("Cleared the dead mount at {shown}"));
         }
         let directory = match ours {
             Some(found) => found.mount_point.clone(),
@@ -52,6 +52,6 @@ impl Umount {
                 busy.then(|| "end what uses it, or give --lazy to take it away all the same".into())
             })
         })?;
-        context.output.value(&answer, |_| format!("Unmounted {shown}\n"))
+        context.output.done(&answer, |_| format!("Unmounted {shown}"))
     }
 }

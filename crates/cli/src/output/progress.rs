@@ -7,6 +7,13 @@ use super::{count, size};
 
 /// Times between two drawings.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// Before this, nothing is said of the rate.
+const RATE_AFTER: Duration = Duration::from_secs(1);
+/// Before this, and before [`SHARE_MIN`] is done, nothing is said of the remaining time: it would be wrong by hours.
+const LEFT_AFTER: Duration = Duration::from_secs(2);
+const SHARE_MIN: f64 = 0.01;
+/// After this the remaining time is told however little is done.
+const LEFT_ALWAYS_AFTER: Duration = Duration::from_secs(60);
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +71,14 @@ fn describe(label: &str, unit: Unit, done: u64, total: Option<u64>, elapsed: Dur
         }
         _ => format!("{label}  {}", show(done)),
     };
-    line.push_str(&format!("  {}/s", show(rate as u64)));
-    if let Some(left) = total.and_then(|total| total.checked_sub(done)).filter(|_| rate > 0.0) {
+    if elapsed >= RATE_AFTER {
+        line.push_str(&format!("  {}/s", show(rate as u64)));
+    }
+    let total = total.filter(|total| {
+        let enough = elapsed >= LEFT_AFTER && done as f64 >= *total as f64 * SHARE_MIN;
+        rate > 0.0 && (enough || elapsed >= LEFT_ALWAYS_AFTER)
+    });
+    if let Some(left) = total.and_then(|total| total.checked_sub(done)) {
         let left = Duration::from_secs_f64((left as f64 / rate).min(1e9));
         line.push_str(&format!("  {} left", offshoot_control::time::duration(left)));
     }
@@ -82,5 +95,17 @@ mod tests {
         assert_eq!(line, "copying  25 %  1.0 MiB of 4.0 MiB  512.0 KiB/s  6.0 s left");
         let line = describe("comparing", Unit::Things("differences"), 10, None, Duration::from_secs(1));
         assert_eq!(line, "comparing  10 differences  10 differences/s");
+    }
+
+    #[test]
+    fn nothing_is_guessed_from_the_first_bytes() {
+        let line = |done, elapsed| {
+            describe("copying", Unit::Bytes, done, Some(4 << 20), Duration::from_millis(elapsed))
+        };
+        assert_eq!(line(4, 300), "copying  0 %  4 B of 4.0 MiB");
+        assert_eq!(line(4, 5000), "copying  0 %  4 B of 4.0 MiB  0 B/s");
+        assert_eq!(line(1 << 20, 1500), "copying  25 %  1.0 MiB of 4.0 MiB  682.7 KiB/s");
+        assert!(line(1 << 20, 2000).ends_with("s left"));
+        assert!(line(4, 60_000).ends_with(" left"));
     }
 }

@@ -10,7 +10,7 @@ fn a_clone_and_its_original_do_not_see_each_others_changes() {
     server.write("data/a", "one");
     server.write("data/sub/b", "two");
     let ran = server.run(["clone", "/data", "/copy"]).done();
-    assert!(ran.out.starts_with("Cloned /data to /copy in "), "{ran:?}");
+    assert!(ran.err.starts_with("Cloned /data to /copy in ") && ran.out.is_empty(), "{ran:?}");
     server.write("data/a", "changed");
     server.write("copy/sub/b", "changed too");
     assert_eq!((server.read("copy/a").as_str(), server.read("data/sub/b").as_str()), ("one", "two"));
@@ -95,6 +95,9 @@ fn paths_that_cannot_be_meant_are_refused() {
     server.run(["clone", "/../etc", "/copy"]).failed(2, &["leaves the pool"]);
     server.run(["clone", "data", "/copy"]).failed(2, &["below no mount", "write /data"]);
     server.run(["clone", "local:/etc", "/copy"]).failed(2, &["outside the pool", "cp"]);
+    let ran = server.run(["rm", "-r", "."]);
+    assert!(!ran.err.contains("write /"), "the whole pool is not what was meant: {ran:?}");
+    ran.failed(2, &["below no mount", "as in /data/x"]);
     server.run(["clone", "/a"]).failed(2, &[]);
     server.run(["clone", "/a", "/b", "--source", "/c"]).failed(2, &[]);
     let long = format!("/{}", "n".repeat(256));
@@ -132,7 +135,7 @@ fn rm_removes_what_it_is_told_and_asks_for_a_flag_for_trees() {
     server.write("file", "x");
     server.run(["rm", "/data"]).failed(1, &["cannot remove /data", "-r"]);
     let ran = server.run(["rm", "-r", "--dry-run", "/data"]).done();
-    assert!(ran.err.contains("Would remove /data (1 file, 1 directory"), "{ran:?}");
+    assert!(ran.out.contains("Would remove /data (1 file, 1 directory"), "{ran:?}");
     server.run(["rm", "--dry-run", "/data"]).failed(1, &["-r"]);
     assert!(server.pool().join("data/a").exists());
     let removed = server.run(["rm", "-r", "--json", "/data", "/file"]).done().json();
@@ -141,6 +144,86 @@ fn rm_removes_what_it_is_told_and_asks_for_a_flag_for_trees() {
     server.run(["rm", "/file"]).failed(1, &["/file does not exist"]);
     server.run(["rm", "-f", "/file"]).done();
     server.run(["rm", "-r", "/"]).failed(1, &["root of the pool"]);
+}
+
+#[test]
+fn rm_goes_on_where_one_path_fails_and_tells_of_both() {
+    let server = Server::up();
+    for name in ["a", "b", "c"] {
+        server.write(name, "x");
+    }
+    let ran = server.run(["rm", "/a", "/nope", "/b", "/neither"]);
+    assert!(ran.err.contains("Removed /a\nRemoved /b\n"), "{ran:?}");
+    ran.failed(1, &["cannot remove /nope: /nope does not exist", "/neither does not exist"]);
+    assert!(!server.pool().join("a").exists() && !server.pool().join("b").exists());
+    let ran = server.run(["rm", "--json", "/nope", "/c"]);
+    let report = ran.json();
+    assert_eq!(report["paths"], serde_json::json!(["/c"]));
+    assert_eq!(
+        (&report["failed"][0]["path"], &report["failed"][0]["kind"]),
+        (&"/nope".into(), &"not_found".into())
+    );
+    assert_eq!(ran.code, 1, "{ran:?}");
+}
+
+#[test]
+fn quiet_commands_say_nothing_and_data_goes_to_stdout_alone() {
+    let server = Server::up();
+    server.write("data/a", "x");
+    std::fs::create_dir(server.place.join("second")).unwrap();
+    for command in [
+        &["clone", "/data", "/copy"][..],
+        &["snapshot", "/data", "s"],
+        &["restore", "--snapshot", "s", "--destination", "/back"],
+        &["mount", "second"],
+        &["umount", "second"],
+        &["gc"],
+        &["snapshot", "delete", "s"],
+        &["rm", "-r", "/back"],
+    ] {
+        let ran = server.run([&["-q"], command].concat()).done();
+        assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", ""), "{command:?}");
+    }
+    let ran = server.run(["-q", "rm", "-r", "--dry-run", "/copy"]).done();
+    assert!(ran.out.starts_with("Would remove /copy"), "{ran:?}");
+    assert_eq!(server.run(["-q", "ls", "/"]).done().out, "copy\ndata\nsnapshots\n");
+}
+
+#[test]
+fn verbose_commands_tell_whom_they_ask_and_what() {
+    let server = Server::up();
+    server.write("data/a", "x");
+    let ran = server.run(["-v", "clone", "/data", "/one"]).done();
+    assert!(ran.err.contains("control.sock") && !ran.err.contains("/api/v1/clone"), "{ran:?}");
+    let ran = server.run(["-vv", "clone", "/data", "/two"]).done();
+    assert!(ran.err.contains("POST /api/v1/clone") && ran.err.contains("200"), "{ran:?}");
+}
+
+#[test]
+fn a_dry_run_of_a_replacement_tells_what_would_go() {
+    let server = Server::up();
+    server.write("data/a", "new");
+    let noise: Vec<u8> = (0..50_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    server.write("old/b", noise);
+    server.write("old/sub/c", "c");
+    let ran = server.run(["clone", "--dry-run", "--replace", "/data", "/old"]).done();
+    assert!(
+        ran.out.contains("Would clone /data to /old\nWould replace /old (2 files, 2 directories"),
+        "{ran:?}"
+    );
+    let told = server.run(["clone", "--dry-run", "--replace", "/data", "/old", "--json"]).done().json();
+    assert_eq!((&told["dry_run"], &told["replaced"]["files"]), (&true.into(), &2.into()));
+    assert!(told["replaced"]["usage"]["exclusive_bytes"].as_u64().unwrap() > 100_000, "{told}");
+    assert!(server.pool().join("old/b").exists(), "nothing was done");
+    let fresh = server.run(["clone", "--dry-run", "/data", "/fresh", "--json"]).done().json();
+    assert!(fresh["replaced"].is_null() && !server.pool().join("fresh").exists());
+    let dry = |arguments: &[&str]| server.run([&["clone", "--dry-run"], arguments].concat());
+    dry(&["/data", "/old"]).failed(1, &["/old exists already", "--replace"]);
+    dry(&["/data", "/x/y"]).failed(1, &["/x does not exist", "--parents"]);
+    dry(&["/data", "/x/y", "--parents"]).done();
+    dry(&["/no", "/y"]).failed(1, &["/no does not exist"]);
+    dry(&["/old/sub", "/old", "--replace"]).failed(1, &["lies in what would be replaced"]);
+    dry(&["/data", "/"]).failed(1, &["root of the pool"]);
 }
 
 #[test]
@@ -170,6 +253,9 @@ fn strange_names_are_names() {
     assert_eq!(server.read("copy"), "x");
     let ran = server.run(["ls", "/"]).done();
     assert_eq!(ran.out, "copy\n\\xff \\n%2f\n");
+    std::fs::write(server.pool().join("a\\n"), "x").unwrap();
+    let ran = server.run(["ls", "/"]).done();
+    assert_eq!(ran.out, "a\\\\n\ncopy\n\\xff \\n%2f\n", "a backslash is no newline");
     let listed = server.run(["ls", "/", "--json"]).done().json();
-    assert_eq!(listed["entries"][1]["name"]["hex"], "ff200a253266");
+    assert_eq!(listed["entries"][2]["name"]["hex"], "ff200a253266");
 }

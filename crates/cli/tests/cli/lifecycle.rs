@@ -73,7 +73,7 @@ fn a_dead_mount_can_be_taken_away_without_a_server() {
     process.signal(Signal::KILL);
     process.ended();
     let ran = Ran::of(offshoot().current_dir(place.path()).args(["umount", "pool"])).done();
-    assert!(ran.out.contains("Cleared the dead mount"), "{ran:?}");
+    assert!(ran.err.contains("Cleared the dead mount"), "{ran:?}");
     assert_eq!(std::fs::read_dir(place.join("pool")).unwrap().count(), 0);
 }
 
@@ -94,6 +94,13 @@ fn a_mount_point_that_is_not_empty_is_refused_and_nothing_is_left_running() {
     std::fs::write(place.join("pool/mine"), "mine").unwrap();
     let ran = Ran::of(offshoot().current_dir(place.path()).arg("up"));
     ran.failed(1, &["cannot mount at", "not empty"]);
+    assert!(!place.join("offshoot-data").exists(), "no pool was made");
+    std::fs::write(place.join("file"), "").unwrap();
+    for mount in ["file", "file/below"] {
+        let ran = Ran::of(offshoot().current_dir(place.path()).args(["up", "--mount", mount]));
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(!place.join("offshoot-data").exists(), "no pool was made for {mount}");
+    }
     assert_eq!(std::fs::read(place.join("pool/mine")).unwrap(), b"mine");
     let server = start(&place, &["up", "--no-mount"]);
     wait_until("it serves", || place.join("offshoot-data/control.sock").exists().then_some(()));
@@ -118,7 +125,7 @@ fn a_server_without_a_mount_answers_all_the_same() {
     let mut server = start(&place, &["up", "--no-mount"]);
     wait_until("it serves", || said(&place).contains("Ctrl-C").then_some(()));
     let ran = Ran::of(offshoot().current_dir(place.path()).args(["snapshot", "/", "first"])).done();
-    assert!(ran.out.contains("Snapshot first of /"), "{ran:?}");
+    assert!(ran.err.contains("Snapshot first of /"), "{ran:?}");
     server.signal(Signal::TERM);
     assert_eq!(server.ended(), 0);
 }
@@ -183,7 +190,7 @@ fn more_mounts_come_and_go_and_a_busy_one_names_its_users() {
     server.write("file", "x");
     std::fs::create_dir(server.place.join("second")).unwrap();
     let ran = server.run(["mount", "second", "--read-only"]).done();
-    assert!(ran.out.contains("Mounted at"), "{ran:?}");
+    assert!(ran.err.contains("Mounted at"), "{ran:?}");
     assert_eq!(std::fs::read(server.place.join("second/file")).unwrap(), b"x");
     assert!(std::fs::write(server.place.join("second/file"), "y").is_err());
     let status = server.run(["status", "--json"]).done().json();
@@ -270,6 +277,78 @@ fn without_dev_fuse_the_server_works_and_says_what_to_do() {
 }
 
 #[test]
+fn another_device_at_dev_fuse_is_found_out() {
+    let place = Place::new();
+    let script = "mkdir dev && mount -t tmpfs none dev && cp -a /dev/null /dev/urandom dev/ && mknod dev/fuse c 1 3 \
+                  && mount --move dev /dev && exec \"$0\" up";
+    let out = std::fs::File::create(place.join("server.out")).unwrap();
+    let child = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_offshoot")])
+        .current_dir(place.path())
+        .stdout(out.try_clone().unwrap())
+        .stderr(out)
+        .spawn()
+        .unwrap();
+    let mut server = Process(child);
+    let told = wait_until("it serves", || Some(said(&place)).filter(|told| told.contains("Ctrl-C")));
+    assert!(told.contains("Mount   not possible: /dev/fuse is something else"), "{told}");
+    std::fs::create_dir(place.join("here")).unwrap();
+    let run = |arguments: &[&str]| Ran::of(offshoot().current_dir(place.path()).args(arguments));
+    run(&["mount", "here"]).failed(1, &["cannot mount at", "something else", "doctor"]);
+    let pid = server.0.id().to_string();
+    let doctor = ["--mount", "--target", &pid, env!("CARGO_BIN_EXE_offshoot"), "doctor"];
+    let ran = Ran::of(other("nsenter").args(doctor).current_dir(place.path()));
+    assert!(ran.out.contains("BAD") && ran.out.contains("mknod -m 666 /dev/fuse c 10 229"), "{ran:?}");
+    server.signal(Signal::INT);
+    assert_eq!(server.ended(), 0);
+}
+
+#[test]
+fn a_start_that_cannot_succeed_makes_no_pool() {
+    let place = Place::new();
+    std::fs::write(place.join("token"), "a-token-of-more-than-24-characters").unwrap();
+    std::fs::write(place.join("file"), "").unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let try_with = |rest: &str| {
+        let base = place.path().display();
+        let text =
+            format!("[storage]\nurl = \"file://{base}/data\"\n{}", rest.replace("BASE", &base.to_string()));
+        std::fs::write(place.join("x.toml"), text).unwrap();
+        let ran = Ran::of(offshoot().current_dir(place.path()).args(["run", "-c", "x.toml"]));
+        assert!(!place.join("data").exists() && !place.join("run").exists(), "something was made: {ran:?}");
+        ran
+    };
+    let control = "[control]\nsocket = \"BASE/run/x.sock\"\n";
+    let addresses = |port: u16, token: &str| {
+        format!("{control}addresses = [\"127.0.0.1:{port}\"]\ntoken_file = \"BASE/{token}\"\n")
+    };
+    try_with(&addresses(0, "nope")).failed(2, &["the token file", "nope"]);
+    try_with(&addresses(port, "token")).failed(1, &["cannot listen at 127.0.0.1"]);
+    try_with("[control]\nsocket = \"BASE/file/x.sock\"\n").failed(1, &["control socket", "file"]);
+    let fuse = "[servers.fuse]\nmount_point = ";
+    try_with(&format!("{control}{fuse}\"BASE/missing\"\n")).failed(1, &["cannot mount at", "does not exist"]);
+    try_with(&format!("{control}{fuse}\"BASE/file\"\n")).failed(1, &["cannot mount at", "not a directory"]);
+    try_with(&format!("{control}{fuse}\"BASE\"\n")).failed(1, &["cannot mount at", "not empty"]);
+}
+
+#[test]
+fn an_end_by_ctrl_c_is_the_end_of_a_live_view() {
+    let server = Server::up();
+    let exit_of = |arguments: &[&str]| {
+        let mut command = offshoot();
+        command.current_dir(server.place.path()).args(arguments).stdout(Stdio::piped());
+        let mut top = Process(command.spawn().unwrap());
+        let mut first = [0];
+        std::io::Read::read_exact(top.0.stdout.as_mut().unwrap(), &mut first).unwrap();
+        top.signal(Signal::INT);
+        top.ended()
+    };
+    assert_eq!(exit_of(&["top"]), 0);
+    assert_eq!(exit_of(&["top", "--count", "1000"]), 130);
+}
+
+#[test]
 fn a_closed_terminal_stops_the_server_cleanly() {
     let Server { mut process, place } = Server::up();
     process.signal(Signal::HUP);
@@ -322,4 +401,25 @@ fn other(program: &str) -> Command {
     let mut command = Command::new(program);
     command.env_remove("OFFSHOOT_SERVER").stdin(Stdio::null());
     command
+}
+
+#[test]
+fn a_full_pool_says_what_was_tried_and_what_to_do() {
+    let place = Place::new();
+    // Less than the reserve: it is full from the start.
+    let text = format!(
+        "[storage]\nurl = \"memory:\"\ncapacity_gb = 0.05\n[control]\nsocket = \"{}/x.sock\"\n",
+        place.path().display()
+    );
+    std::fs::write(place.join("offshoot.toml"), text).unwrap();
+    let _server = start(&place, &["run", "-c", "offshoot.toml"]);
+    wait_until("it serves", || said(&place).contains("Serving memory:").then_some(()));
+    let run = |arguments: &[&str]| {
+        Ran::of(offshoot().current_dir(place.path()).args(["-c", "offshoot.toml"]).args(arguments))
+    };
+    let advice = "remove what is not needed, make room";
+    run(&["snapshot", "/", "s"])
+        .failed(1, &["cannot take the snapshot \"s\" of /: the pool is full\n", advice]);
+    run(&["snapshot", "/"]).failed(1, &["cannot take a snapshot of /: the pool is full\n", advice]);
+    run(&["clone", "/", "/copy"]).failed(1, &["cannot clone / to /copy: the pool is full\n", advice]);
 }

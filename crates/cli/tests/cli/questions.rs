@@ -19,12 +19,13 @@ fn diff_tells_what_differs() {
     server.write("copy/grown", "xyz");
     server.write("copy/deep/two", "new");
     let out = server.run(["diff", "/data", "pool/copy"]).done().out;
-    let mut lines: Vec<_> = out.lines().collect();
-    lines.sort_unstable();
+    let lines: Vec<_> = out.lines().collect();
     assert!(lines.contains(&"- gone"), "{out}");
     assert!(lines.contains(&"M grown  (1 B -> 3 B)"), "{out}");
     assert!(lines.contains(&"+ deep/two"), "{out}");
     assert!(!out.contains("same"), "{out}");
+    let paths: Vec<_> = lines.iter().map(|line| line[2..].split("  ").next().unwrap()).collect();
+    assert!(paths.is_sorted(), "{out}");
 
     let all = server.run(["diff", "--json", "/data", "/copy"]).done().json();
     assert_eq!((&all["counts"]["added"], &all["counts"]["removed"]), (&json!(1), &json!(1)));
@@ -134,6 +135,8 @@ fn a_sound_pool_is_found_sound_and_garbage_is_collected() {
         let report = server.run([command, "--json"]).done().json();
         assert_eq!((&report["sound"], &report["findings"]), (&json!(true), &json!([])), "{command}");
     }
+    assert!(server.run(["check"]).done().out.contains(" inodes, "));
+    assert!(!server.run(["scrub"]).done().out.contains("inodes"), "a scrub counts none");
     let report = server.run(["gc", "--json"]).done().json();
     assert!(report["freed_bytes"].is_u64(), "{report}");
     assert_eq!(server.read("copy/a").len(), 300_000);

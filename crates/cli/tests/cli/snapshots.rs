@@ -21,7 +21,9 @@ fn a_snapshot_is_taken_listed_and_deleted() {
         server.run(["snapshot", "delete", name.as_str().unwrap()]).done();
     }
     server.run(["snapshot", "pool/other", "mine"]).done();
-    server.run(["snapshot", "/data", "mine"]).failed(1, &["exists already", "another name"]);
+    server
+        .run(["snapshot", "/data", "mine"])
+        .failed(1, &["cannot take the snapshot \"mine\" of /data", "exists already", "another name"]);
     server.run(["snapshot", "/data", "a/b"]).failed(1, &["no name of a snapshot"]);
 
     let list = server.run(["snapshot", "list", "--json"]).done().json();
@@ -172,6 +174,98 @@ fn a_restore_to_this_machine_is_a_faithful_copy() {
         .run(["restore", "--snapshot", "s", "--destination", &deep])
         .failed(1, &["does not exist", "--parents"]);
     server.run(["restore", "--snapshot", "s", "--destination", &deep, "--parents"]).done();
+    let hidden = std::fs::read_dir(server.place.path()).unwrap().map(|e| e.unwrap().file_name());
+    assert_eq!(hidden.filter(|name| name.to_string_lossy().starts_with('.')).count(), 0);
+}
+
+#[test]
+fn a_dry_run_of_a_restore_tells_what_would_be_replaced() {
+    let server = Server::up();
+    server.write("data/a", "good");
+    server.run(["snapshot", "/data", "s"]).done();
+    server.write("data/b", "bad");
+    let restore = |to: &str, more: &[&str]| {
+        let arguments = ["restore", "--dry-run", "--snapshot", "s", "--destination", to];
+        server.run([&arguments, more].concat())
+    };
+    let ran = restore("/data", &["--replace"]).done();
+    assert!(
+        ran.out.contains("Would restore /snapshots/s to /data")
+            && ran.out.contains("Would replace /data (2 files"),
+        "{ran:?}"
+    );
+    restore("/data", &[]).failed(1, &["exists already", "--replace"]);
+    assert_eq!(server.read("data/b"), "bad", "nothing was done");
+
+    let out = server.place.join("out");
+    std::fs::create_dir_all(out.join("sub")).unwrap();
+    std::fs::write(out.join("sub/mine"), "12345").unwrap();
+    let to = format!("local:{}", out.display());
+    restore(&to, &[]).failed(1, &["exists already", "--replace"]);
+    let ran = restore(&to, &["--replace"]).done();
+    assert!(ran.out.contains("Would copy /snapshots/s (1 file, 1 directory, 4 B)"), "{ran:?}");
+    assert!(ran.out.contains("(1 file, 2 directories, 5 B)"), "{ran:?}");
+    let told = restore(&to, &["--replace", "--json"]).done().json();
+    assert_eq!(told["replaced"]["files"], 1);
+    assert_eq!(std::fs::read_to_string(out.join("sub/mine")).unwrap(), "12345");
+}
+
+/// Opens what lies `depth` directories of one name deep, beyond the longest path; makes them if asked.
+fn descend(top: &std::path::Path, name: &str, depth: usize, make: bool) -> std::os::fd::OwnedFd {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut here = rustix::fs::open(top, flags, Mode::empty()).unwrap();
+    for _ in 0..depth {
+        if make {
+            rustix::fs::mkdirat(&here, name, Mode::from_raw_mode(0o750)).unwrap();
+        }
+        here = rustix::fs::openat(&here, name, flags, Mode::empty()).unwrap();
+    }
+    here
+}
+
+/// It worked with whole paths, and failed with "File name too long"; and a copy must not need a descriptor for each directory either.
+#[test]
+fn a_restore_to_this_machine_may_be_deeper_than_any_path() {
+    use rustix::fs::{AtFlags, Mode, OFlags};
+    const DEPTH: usize = 250;
+    let server = Server::up();
+    let name = "n".repeat(30);
+    server.write("data/first", "linked");
+    let data = server.pool().join("data");
+    let bottom = descend(&data, &name, DEPTH, true);
+    let top = descend(&data, &name, 0, false);
+    rustix::fs::linkat(&top, "first", &bottom, "second", AtFlags::empty()).unwrap();
+    rustix::fs::symlinkat("first", &bottom, "link").unwrap();
+    rustix::fs::fchmod(&bottom, Mode::from_raw_mode(0o550)).unwrap();
+    let middle = descend(&data, &name, DEPTH / 2, false);
+    let file =
+        rustix::fs::openat(&middle, "file", OFlags::CREATE | OFlags::WRONLY, Mode::from_raw_mode(0o640));
+    rustix::io::write(file.unwrap(), b"middle").unwrap();
+    server.run(["snapshot", "/data", "s"]).done();
+
+    let to = format!("local:{}", server.place.join("out").display());
+    let limited = |more: &[&str]| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "ulimit -n 110; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_offshoot")]);
+        command.args(["restore", "--snapshot", "s", "--destination", &to]).args(more);
+        crate::fixture::Ran::of(command.current_dir(server.place.path()).env("NO_COLOR", "1"))
+    };
+    let told = limited(&["--json"]).done().json();
+    assert_eq!((&told["directories"], &told["files"]), (&(DEPTH + 1).into(), &4.into()));
+    let out = server.place.join("out");
+    let (top, bottom) = (descend(&out, &name, 0, false), descend(&out, &name, DEPTH, false));
+    let of = |at: &std::os::fd::OwnedFd, name: &str| {
+        rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW).unwrap()
+    };
+    assert_eq!((of(&bottom, "second").st_ino, of(&top, "first").st_nlink), (of(&top, "first").st_ino, 2));
+    assert_eq!(rustix::fs::readlinkat(&bottom, "link", Vec::new()).unwrap().to_bytes(), b"first");
+    assert_eq!(rustix::fs::fstat(&bottom).unwrap().st_mode & 0o7777, 0o550);
+    assert_eq!(of(&descend(&out, &name, DEPTH / 2, false), "file").st_size, 6);
+    // What is replaced is as deep, and goes.
+    let ran = limited(&["--replace", "--dry-run"]).done();
+    assert!(ran.out.contains(&format!("(4 files, {} directories", DEPTH + 1)), "{ran:?}");
+    limited(&["--replace"]).done();
     let hidden = std::fs::read_dir(server.place.path()).unwrap().map(|e| e.unwrap().file_name());
     assert_eq!(hidden.filter(|name| name.to_string_lossy().starts_with('.')).count(), 0);
 }
