@@ -227,6 +227,11 @@ impl Change<'_> {
         Ok(self.locations.trail(ino)?)
     }
 
+    /// See [`Locations::directory_trail`].
+    pub(super) fn directory_trail(&self, directory: Ino) -> Result<Trail, Interrupt> {
+        Ok(self.locations.directory_trail(directory)?)
+    }
+
     pub(super) fn new_number(&mut self) -> Result<u64, Interrupt> {
         let number = self.state.next_number;
         if number >= 1 << 40 {
@@ -269,7 +274,7 @@ impl Change<'_> {
     }
 
     fn create(&mut self, parent: Ino, name: &[u8], new: &New) -> Result<Outcome, Interrupt> {
-        let trail = self.trail(parent)?;
+        let trail = self.directory_trail(parent)?;
         if trail.orphan {
             return Err(ErrorKind::NotFound.into());
         }
@@ -294,7 +299,7 @@ impl Change<'_> {
     }
 
     fn create_unnamed(&mut self, parent: Ino, new: &New) -> Result<Outcome, Interrupt> {
-        let trail = self.trail(parent)?;
+        let trail = self.directory_trail(parent)?;
         let number = self.new_number()?;
         let (directory, place) = self.view().inode(&trail)?;
         if directory.directory().is_none() {

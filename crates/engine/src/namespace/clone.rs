@@ -18,7 +18,7 @@ impl Change<'_> {
         };
         let (source, parent, read_only, replace) = (*source, *parent, *read_only, *replace);
         check_name(name)?;
-        let (from, to) = (self.trail(source)?, self.trail(parent)?);
+        let (from, to) = (self.trail(source)?, self.directory_trail(parent)?);
         Self::refuse_removed(&to)?;
         let key = self.hasher.key(name);
         let (mut inode, place) = self.found(&from)?;

@@ -11,7 +11,7 @@ use crate::{Error, ErrorKind, Ino, Kind};
 
 impl Change<'_> {
     pub(super) fn link(&mut self, ino: Ino, parent: Ino, name: &[u8]) -> Result<Outcome, Interrupt> {
-        let trail = self.trail(parent)?;
+        let trail = self.directory_trail(parent)?;
         let source = self.trail(ino)?;
         if trail.orphan {
             return Err(ErrorKind::NotFound.into());

@@ -235,6 +235,17 @@ impl Locations {
         Ok(trail)
     }
 
+    /// The way to a known directory in which a name is looked for or changed. One that was removed, also with a tree around it,
+    /// has no names any more.
+    pub(crate) fn directory_trail(&self, directory: Ino) -> Result<Trail> {
+        self.trail(directory).map_err(|error| match error.kind() {
+            ErrorKind::Stale if self.map.contains_key(&directory) => {
+                Error::new(ErrorKind::NotFound, "the directory has been removed")
+            }
+            _ => error,
+        })
+    }
+
     /// The root of the realm that the content of a known directory belongs to.
     pub(crate) fn realm_root(&self, directory: Ino) -> Result<Ino> {
         let mut at = directory;

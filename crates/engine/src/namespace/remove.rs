@@ -13,7 +13,7 @@ use crate::{Error, ErrorKind, Ino, Kind};
 
 impl Change<'_> {
     pub(super) fn unlink(&mut self, parent: Ino, name: &[u8]) -> Result<Outcome, Interrupt> {
-        let trail = self.trail(parent)?;
+        let trail = self.directory_trail(parent)?;
         let key = self.hasher.key(name);
         let looked = self.look(&trail, &key)?.ok_or(ErrorKind::NotFound)?;
         if looked.inode.kind == Kind::Directory {
@@ -24,7 +24,7 @@ impl Change<'_> {
     }
 
     pub(super) fn remove_directory(&mut self, parent: Ino, name: &[u8]) -> Result<Outcome, Interrupt> {
-        let trail = self.trail(parent)?;
+        let trail = self.directory_trail(parent)?;
         let key = self.hasher.key(name);
         let looked = self.look(&trail, &key)?.ok_or(ErrorKind::NotFound)?;
         let directory = looked.inode.directory().ok_or(ErrorKind::NotDirectory)?;
@@ -42,7 +42,7 @@ impl Change<'_> {
         name: &[u8],
         links: &[(SideKey, u32)],
     ) -> Result<Outcome, Interrupt> {
-        let trail = self.trail(parent)?;
+        let trail = self.directory_trail(parent)?;
         let key = self.hasher.key(name);
         let looked = self.look(&trail, &key)?.ok_or(ErrorKind::NotFound)?;
         self.remove_tree_at(&trail, &key, looked, links)?;

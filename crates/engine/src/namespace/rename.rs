@@ -37,7 +37,7 @@ impl Change<'_> {
         new_name: &[u8],
         mode: RenameMode,
     ) -> Result<Outcome, Interrupt> {
-        let (from, to) = (self.trail(parent)?, self.trail(new_parent)?);
+        let (from, to) = (self.directory_trail(parent)?, self.directory_trail(new_parent)?);
         Self::refuse_removed(&from)?;
         Self::refuse_removed(&to)?;
         let (old_key, new_key) = (self.hasher.key(name), self.hasher.key(new_name));

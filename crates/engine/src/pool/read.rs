@@ -92,7 +92,7 @@ impl Inner {
             if parent == ORPHANS {
                 return Err(ErrorKind::Stale.into());
             }
-            let trail = locations.trail(parent)?;
+            let trail = locations.directory_trail(parent)?;
             let (directory, place) = view.inode(&trail)?;
             match view.entry(&directory, &key)? {
                 Found::Inode(inode) => {
@@ -167,12 +167,20 @@ impl Inner {
         limit: usize,
         remember: bool,
     ) -> Result<Vec<DirectoryItem>> {
-        if self.gone(directory).is_some_and(|gone| gone.kind == Kind::Directory) {
-            return Ok(Vec::new());
+        if let Some(gone) = self.gone(directory) {
+            return if gone.kind == Kind::Directory {
+                Ok(Vec::new())
+            } else {
+                Err(ErrorKind::NotDirectory.into())
+            };
         }
         let from = EntryKey { hash: cookie + 1, name: Name::new() };
         self.view(|view, locations| {
-            let trail = locations.trail(directory)?;
+            let trail = match locations.directory_trail(directory) {
+                // It went with a tree around it, and whoever has it open sees it empty.
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+                trail => trail?,
+            };
             let (inode, place) = view.inode(&trail)?;
             let entries = &inode.directory().ok_or(ErrorKind::NotDirectory)?.entries;
             let mut found: Vec<(EntryKey, Attributes, Way)> = Vec::with_capacity(limit.min(1024));

@@ -3,7 +3,7 @@
 use futures::executor::block_on;
 use offshoot_engine::{CloneOptions, ErrorKind, Ino, Kind, RenameMode};
 
-use crate::world::{World, at, create, read, write};
+use crate::world::{World, at, create, kind, list, read, write};
 
 #[test]
 fn a_clone_is_isolated_from_its_original_and_survives_reopen() {
@@ -180,4 +180,24 @@ fn directories_may_nest_deeper_than_a_stack() {
     block_on(pool.remove_tree(Ino::ROOT, b"d")).unwrap();
     block_on(pool.gc()).unwrap();
     assert_eq!(block_on(pool.status()).directories, 1);
+}
+
+/// A working directory inside a tree that was removed answered `Stale`, where every other file system shows it empty.
+#[test]
+fn a_known_directory_whose_tree_was_removed_is_empty() {
+    let world = World::new();
+    let pool = world.open();
+    let a = create(&pool, Ino::ROOT, "a", Kind::Directory);
+    let s = create(&pool, a, "s", Kind::Directory);
+    create(&pool, s, "f", Kind::File);
+    block_on(pool.remove_tree(Ino::ROOT, b"a")).unwrap();
+    for directory in [a, s] {
+        assert_eq!(list(&pool, directory).len(), 0);
+        let new = crate::world::new(Kind::File);
+        assert_eq!(kind(block_on(pool.lookup(directory, b"f"))), Some(ErrorKind::NotFound));
+        assert_eq!(kind(block_on(pool.create(directory, b"g", new))), Some(ErrorKind::NotFound));
+        assert_eq!(kind(block_on(pool.unlink(directory, b"f"))), Some(ErrorKind::NotFound));
+        let moved = block_on(pool.rename(directory, b"f", Ino::ROOT, b"f", RenameMode::Replace));
+        assert_eq!(kind(moved), Some(ErrorKind::NotFound));
+    }
 }

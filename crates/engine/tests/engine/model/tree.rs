@@ -143,6 +143,11 @@ impl Model {
         if self.upwards(id).any(|id| self.node(id).gone) { Err(ErrorKind::Stale) } else { Ok(()) }
     }
 
+    /// A directory that was removed, or lies in a tree that was, has no names any more.
+    fn has_names(&self, directory: Id) -> Answer {
+        self.alive(directory).map_err(|_| ErrorKind::NotFound)
+    }
+
     /// Whether it lies below the orphans.
     pub fn is_orphan(&self, id: Id) -> bool {
         self.upwards(id).last() != Some(ROOT)
@@ -234,7 +239,7 @@ impl Model {
         if check_name(name).is_err() {
             return Err(ErrorKind::NotFound);
         }
-        self.alive(directory)?;
+        self.has_names(directory)?;
         self.look(directory, name)?.ok_or(ErrorKind::NotFound)
     }
 
@@ -273,7 +278,7 @@ impl Model {
 
     pub fn create(&mut self, parent: Id, name: &[u8], new: &NewInode) -> Answer<Id> {
         check_name(name)?;
-        self.alive(parent)?;
+        self.has_names(parent)?;
         self.refuse_orphan(parent)?;
         if self.is_read_only(parent) {
             return Err(ErrorKind::ReadOnly);
@@ -287,7 +292,7 @@ impl Model {
     }
 
     pub fn create_unnamed(&mut self, parent: Id, new: &NewInode) -> Answer<Id> {
-        self.alive(parent)?;
+        self.has_names(parent)?;
         self.may_change(parent)?;
         let mut node = self.fresh(new);
         node.nlink = 0;
@@ -298,7 +303,7 @@ impl Model {
 
     pub fn link(&mut self, id: Id, parent: Id, name: &[u8]) -> Answer<Id> {
         check_name(name)?;
-        self.alive(parent)?;
+        self.has_names(parent)?;
         self.alive(id)?;
         self.refuse_orphan(parent)?;
         if self.is_directory(id) {
@@ -338,7 +343,7 @@ impl Model {
 
     pub fn unlink(&mut self, parent: Id, name: &[u8]) -> Answer {
         check_name(name)?;
-        self.alive(parent)?;
+        self.has_names(parent)?;
         let id = self.look(parent, name)?.ok_or(ErrorKind::NotFound)?;
         if self.is_directory(id) {
             return Err(ErrorKind::IsDirectory);
@@ -350,7 +355,7 @@ impl Model {
 
     pub fn rmdir(&mut self, parent: Id, name: &[u8]) -> Answer {
         check_name(name)?;
-        self.alive(parent)?;
+        self.has_names(parent)?;
         let id = self.look(parent, name)?.ok_or(ErrorKind::NotFound)?;
         let node = self.node(id);
         if node.kind != Kind::Directory {
@@ -455,8 +460,8 @@ impl Model {
     pub fn rename(&mut self, parent: Id, name: &[u8], new_parent: Id, new_name: &[u8], mode: Mode) -> Answer {
         check_name(name)?;
         check_name(new_name)?;
-        self.alive(parent)?;
-        self.alive(new_parent)?;
+        self.has_names(parent)?;
+        self.has_names(new_parent)?;
         self.refuse_orphan(parent)?;
         self.refuse_orphan(new_parent)?;
         let source = self.look(parent, name)?.ok_or(ErrorKind::NotFound)?;
@@ -531,7 +536,7 @@ impl Model {
     ) -> Answer<Id> {
         check_name(name)?;
         self.alive(source)?;
-        self.alive(parent)?;
+        self.has_names(parent)?;
         self.refuse_orphan(parent)?;
         let target = self.look(parent, name)?;
         if let Some(target) = target {
