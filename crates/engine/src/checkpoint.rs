@@ -39,6 +39,8 @@ pub(crate) struct Checkpointer {
     edges: Edges,
     /// Nodes that were written by checkpoints that failed, and whose links no count knows.
     pub(crate) lost_nodes: Vec<Address>,
+    /// The checkpoint interval that ended with the manifest; `None` while operations that were replayed are not part of it.
+    pub(crate) counted: Option<u64>,
     /// Objects that hold nothing live any more, with the pin of the states that may still need them; oldest first.
     pub(crate) dead_objects: VecDeque<(Arc<()>, Vec<ObjectName>)>,
 }
@@ -50,6 +52,7 @@ impl Checkpointer {
             writer,
             edges: Edges::default(),
             lost_nodes: Vec::new(),
+            counted: None,
             dead_objects: VecDeque::new(),
         }
     }
@@ -260,6 +263,7 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
     this.edges.clear();
     this.lost_nodes.clear();
     this.manifest = next;
+    this.counted = Some(interval);
     items.metrics().items_freed.add(counted.freed);
     items.metrics().segments_compacted.add(done.segments_compacted);
     items.metrics().segments_deleted.add(done.segments_deleted);

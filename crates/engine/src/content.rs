@@ -14,6 +14,11 @@ use crate::namespace::WriteData;
 use crate::record::{Content, EXTENTS_MAX, INLINE_BYTES_MAX};
 use crate::tree::{self, Body, Link, Missing, Node, Nodes, Root};
 
+/// What one frame holds at most, at a multiple of that in the file.
+pub(crate) const WINDOW_BYTES: u64 = FRAME_BYTES_MAX as u64;
+/// Extents that a window may have without being fragmented.
+pub(crate) const PIECES_MAX: usize = 8;
+
 /// What making new frames needs.
 pub(crate) struct Frames<'a> {
     pub(crate) gauge: &'a Arc<DirtyGauge>,
@@ -360,6 +365,69 @@ fn write_in_place(
         }
         Content::None | Content::Inline(_) | Content::Directory(_) => Ok(false),
     }
+}
+
+/// Whether there are many extents around `offset`; asks only what is in memory, and only one leaf.
+pub(crate) fn is_fragmented(content: &Content, offset: u64, nodes: &dyn Nodes) -> bool {
+    let Content::Tree(link) = content else { return false };
+    let from = offset - offset % WINDOW_BYTES;
+    let mut next = link.node(nodes);
+    while let Ok(node) = next {
+        next = match &node.body {
+            Body::Branch(children) => children[children.child_of(&offset)].link.node(nodes),
+            Body::Leaf(entries) => {
+                let end = entries.lower_bound(&from.saturating_add(WINDOW_BYTES));
+                return end - entries.lower_bound(&from) > PIECES_MAX;
+            }
+        };
+    }
+    false
+}
+
+/// Makes one frame of what lies between the first and the end of the last run; `runs` are offset and length of the data between holes,
+/// and the frame has their bytes one after the other. False, and nothing changed, if there are other runs than these.
+pub(crate) fn regroup(
+    content: &mut Content,
+    frame: &FrameLink,
+    runs: &[(u64, u32)],
+    frames: &Frames<'_>,
+    nodes: &dyn Nodes,
+) -> Result<bool, Missing> {
+    let (Some((from, _)), Some((last, length))) = (runs.first(), runs.last()) else { return Ok(false) };
+    let (from, to) = (*from, last.saturating_add(u64::from(*length)));
+    if data_runs(content, from, to, nodes)? != runs {
+        return Ok(false);
+    }
+    let mut start = 0u32;
+    let mut extents = Vec::with_capacity(runs.len());
+    for (offset, length) in runs {
+        extents.push((*offset, Extent { frame: frame.clone(), start, length: *length }));
+        start = start.saturating_add(*length);
+    }
+    replace(content, from, to, extents, frames, nodes)?;
+    if let Content::Tree(Link::Memory(node)) = content
+        && let Body::Leaf(entries) = &node.body
+        && entries.len() <= EXTENTS_MAX
+    {
+        *content = Content::Extents(entries.to_vec());
+    }
+    Ok(true)
+}
+
+/// Offset and length of the data between holes, cut to a range.
+fn data_runs(content: &Content, from: u64, to: u64, nodes: &dyn Nodes) -> Result<Vec<(u64, u32)>, Missing> {
+    let mut runs: Vec<(u64, u32)> = Vec::new();
+    for (offset, extent) in extents(content, from, to, usize::MAX, nodes)? {
+        let first = offset.max(from);
+        let length = ((offset + u64::from(extent.length)).min(to) - first) as u32;
+        match runs.last_mut() {
+            Some((start, before)) if *start + u64::from(*before) == first => {
+                *before = before.saturating_add(length);
+            }
+            _ => runs.push((first, length)),
+        }
+    }
+    Ok(runs)
 }
 
 /// Cuts the content off at `size`.

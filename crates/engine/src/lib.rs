@@ -12,6 +12,7 @@ mod check;
 mod checkpoint;
 pub mod clock;
 mod content;
+mod defragment;
 mod diff;
 pub mod error;
 mod format;

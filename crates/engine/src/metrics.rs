@@ -66,6 +66,12 @@ metrics! {
     segments_compacted,
     /// Segments deleted.
     segments_deleted,
+    /// Windows of files that were put together into one frame.
+    windows_rewritten,
+    /// Bytes of these windows.
+    rewritten_bytes,
+    /// Windows that were written to while they were being put together; nothing was done then.
+    rewrites_outrun,
     /// Times that a writer had to wait for memory.
     memory_waits,
 }

@@ -6,6 +6,7 @@
 //! still open it.
 //! [`Ino::ROOT`] is always known.
 
+mod guard;
 mod inner;
 mod pieces;
 mod read;
@@ -15,14 +16,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub(crate) use inner::{Inner, Parts};
+pub(crate) use guard::Guard;
+pub(crate) use inner::{Inner, NODE_MEMORY_BYTES, Parts};
 
 use crate::log::LogStore;
 use crate::metrics::Metrics;
 use crate::namespace::{AttributeChange, Operation, Outcome, check_name, check_xattr_size};
 use crate::object::ObjectStore;
 use crate::record::Name;
-use crate::report::{CheckReport, Difference, GcReport, Info, Status, Usage};
+use crate::report::{CheckReport, DefragmentReport, Difference, GcReport, Info, Status, Usage};
 use crate::{Attributes, Clock, Ino, Kind, Result, Settings, Timestamp};
 
 /// What a pool lives on.
@@ -592,7 +594,16 @@ impl Pool {
         crate::diff::diff(&self.inner, first, second, each).await
     }
 
-    /// Frees everything that is no longer referred to and rewrites sparse segments now.
+    /// Puts the pieces of a file together where that pays, now, as the background does later and [`Pool::gc`] for all files. Nothing that can be
+    /// seen of the file changes. What is shared with clones is left alone, and so is a file in a read-only clone.
+    ///
+    /// # Errors
+    /// `Stale`, `IsDirectory`, `Invalid`, `Store`, `Corrupt`, `NoSpace`, `Fenced`, `Closed`.
+    pub async fn defragment(&self, ino: Ino) -> Result<DefragmentReport> {
+        crate::defragment::one_file(&self.inner, ino).await
+    }
+
+    /// Frees everything that is no longer referred to, puts fragmented files together and rewrites sparse segments now.
     ///
     /// # Errors
     /// `Store`, `NoSpace`, `Fenced`, `Closed`.

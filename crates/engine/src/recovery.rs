@@ -76,6 +76,7 @@ pub(crate) async fn open(
     };
     let logs = log_store.list()?;
     replay(&mut state, &*log_store, &logs, &manifest, &items, hasher, &gauge).await?;
+    let is_all_counted = state.sequence == manifest.sequence;
     let ending = end(&mut state, manifest.time, &items).await?;
 
     // Take the writer's role.
@@ -87,6 +88,7 @@ pub(crate) async fn open(
     let log = LogWriter::new(log_store.clone(), items.clone(), metrics.clone(), number);
     let mut checkpointer = Checkpointer::new(taken, SegmentWriter::new(items.clone()));
     checkpointer.lost_nodes = lost_nodes;
+    checkpointer.counted = is_all_counted.then_some(0);
     let inner = Inner::new(crate::pool::Parts {
         state,
         ending,
@@ -335,6 +337,7 @@ async fn apply(
             // What is left when the replay is over is found then.
             ending: &mut Ending::default(),
             realm_ids: REALM_IDS,
+            fragmented: None,
         };
         match change.apply(&operation) {
             Ok(_) => return Ok(()),

@@ -33,6 +33,8 @@ pub struct Status {
     pub realm_ids_max: u64,
     /// Removed trees and replaced nodes that still wait to be freed.
     pub garbage_queue: u64,
+    /// Parts of files that were noted as fragmented and wait to be looked at.
+    pub defragment_queue: u64,
     /// Bytes written by callers that are not in a segment yet.
     pub dirty_bytes: u64,
     /// Bytes in memory: caches and dirty data.
@@ -146,6 +148,23 @@ pub struct CheckReport {
     pub findings: Vec<Finding>,
 }
 
+/// What a defragmentation did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DefragmentReport {
+    /// Extents that were looked at. What is shared is not.
+    pub extents: u64,
+    /// Windows of 128 KiB that were looked at.
+    pub windows: u64,
+    /// Of these, windows that were put together into one frame.
+    pub windows_rewritten: u64,
+    /// Bytes of the windows that were put together.
+    pub rewritten_bytes: u64,
+    /// Windows that are fragmented and were left alone because of what they share.
+    pub windows_shared: u64,
+    /// Windows that were written to, or cloned, in the meantime; they were left alone.
+    pub windows_changed: u64,
+}
+
 /// What a garbage collection did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GcReport {
@@ -157,4 +176,8 @@ pub struct GcReport {
     pub segments_deleted: u64,
     /// Bytes of the store that came back.
     pub freed_bytes: u64,
+    /// Windows of fragmented files that were put together.
+    pub windows_rewritten: u64,
+    /// Bytes of these windows.
+    pub rewritten_bytes: u64,
 }

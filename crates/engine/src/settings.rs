@@ -32,6 +32,8 @@ pub struct Settings {
     pub reserve_bytes: u64,
     /// Largest size that the pool may take in its store; `None` is as much as the store has.
     pub capacity_bytes: Option<u64>,
+    /// Files in many pieces are put together in the background and by a collection.
+    pub defragment: bool,
     /// Random numbers from which a new pool gets its id and the key that hashes names.
     pub identity: [u64; 4],
     /// Bits of name hashes that a new pool uses. All, but in tests that want collisions.
@@ -60,6 +62,7 @@ impl Default for Settings {
             segment_bytes: 64 << 20,
             reserve_bytes: 64 << 20,
             capacity_bytes: None,
+            defragment: true,
             identity: std::array::from_fn(|_| random()),
             name_hash_mask: u64::MAX,
             realm_ids: crate::namespace::REALM_IDS,

@@ -159,27 +159,36 @@ async fn way_is_exclusive(
 ) -> Result<bool> {
     let mut inode = root.clone();
     for key in &trail.keys {
-        let Some(mut link) = inode.directory().and_then(|directory| directory.entries.clone()) else {
-            return Ok(false);
-        };
-        let found = loop {
-            if let Some(address) = link.address()
-                && stored_count(ledger, address, nodes).await? > 1
-            {
-                return Ok(false);
-            }
-            let node = inner.node(&link).await?;
-            match &node.body {
-                Body::Branch(children) => link = children[children.child_of(key)].link.clone(),
-                Body::Leaf(entries) => {
-                    break entries.iter().find(|(k, _)| k == key).map(|(_, entry)| entry.clone());
-                }
-            }
-        };
-        match found {
+        let entries = inode.directory().and_then(|directory| directory.entries.clone());
+        match find_exclusive(inner, &entries, key, ledger, nodes).await? {
             Some(crate::record::Entry::Inode(next)) => inode = std::sync::Arc::unwrap_or_clone(next),
             _ => return Ok(false),
         }
     }
     Ok(true)
+}
+
+/// The value of a key, if it is there and no node on the way to it belongs to another tree too.
+pub(crate) async fn find_exclusive<K: Tree>(
+    inner: &Inner,
+    root: &Root<K>,
+    key: &K::Key,
+    ledger: &Root<crate::kinds::Ledger>,
+    nodes: &Pinned<'_>,
+) -> Result<Option<K::Value>> {
+    let Some(mut link) = root.clone() else { return Ok(None) };
+    loop {
+        if let Some(address) = link.address()
+            && stored_count(ledger, address, nodes).await? > 1
+        {
+            return Ok(None);
+        }
+        let node = inner.node(&link).await?;
+        match &node.body {
+            Body::Branch(children) => link = children[children.child_of(key)].link.clone(),
+            Body::Leaf(entries) => {
+                return Ok(entries.iter().find(|(k, _)| k == key).map(|(_, value)| value.clone()));
+            }
+        }
+    }
 }

@@ -11,6 +11,8 @@ mod clones;
 mod cold;
 #[path = "engine/damage.rs"]
 mod damage;
+#[path = "engine/defragment.rs"]
+mod defragment;
 #[path = "engine/limits.rs"]
 mod limits;
 #[path = "engine/model.rs"]

@@ -7,7 +7,7 @@ use crate::format::codec::{Reader, Writer, out_of_range};
 use crate::format::inode::{
     decode_realm, decode_side_key, encode_realm, encode_side_key, kind_from_u8, kind_to_u8,
 };
-use crate::kinds::EntryKey;
+use crate::kinds::{EntryKey, FrameLink};
 use crate::namespace::{AttributeChange, Operation, Where, WriteData};
 use crate::pool::{AllocateMode, NewInode, RenameMode, XattrMode};
 use crate::record::{AliasKey, Foreign, Name, SideKey};
@@ -42,6 +42,7 @@ const ALIAS: u8 = 31;
 const DROP_ORPHAN: u8 = 32;
 const TAKE_APART: u8 = 33;
 const FREE_REALM: u8 = 34;
+const DEFRAGMENT: u8 = 35;
 
 pub(crate) fn encode_locate(ino: Ino, parent: Ino, place: &Where, realm_root: bool, out: &mut Writer) {
     match place {
@@ -247,6 +248,22 @@ pub(crate) fn encode_operation(
             out.varint(*destination_offset);
             out.varint(*length);
         }
+        Operation::Defragment { ino, frame, runs } => {
+            head(DEFRAGMENT, out);
+            out.varint(ino.0);
+            match frame {
+                FrameLink::Memory(frame) => {
+                    frames.push((out.bytes.len(), frame.clone()));
+                    out.u64(0);
+                }
+                FrameLink::Stored(address) => out.u64(address.raw()),
+            }
+            out.varint(runs.len() as u64);
+            for (offset, length) in runs {
+                out.varint(*offset);
+                out.varint(u64::from(*length));
+            }
+        }
         Operation::SetXattr { ino, name, value, how, mode } => {
             head(SET_XATTR, out);
             out.varint(ino.0);
@@ -407,6 +424,13 @@ fn decode_operation(tag: u8, from: &mut Reader<'_>) -> Result<Operation> {
             destination: ino(from)?,
             destination_offset: from.varint()?,
             length: from.varint()?,
+        },
+        DEFRAGMENT => Operation::Defragment {
+            ino: ino(from)?,
+            frame: FrameLink::Stored(crate::tree::decode_address(from)?),
+            runs: (0..from.count(2)?)
+                .map(|_| Ok((from.varint()?, from.varint_u32()?)))
+                .collect::<Result<_>>()?,
         },
         SET_XATTR => Operation::SetXattr {
             ino: ino(from)?,

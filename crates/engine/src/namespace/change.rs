@@ -40,6 +40,8 @@ pub(crate) struct Change<'a> {
     pub(crate) ending: &'a mut Ending,
     /// Realm ids that there are.
     pub(crate) realm_ids: u32,
+    /// Set by an operation that leaves a file in many pieces, or frames with dead parts: the file, and between which offsets.
+    pub(crate) fragmented: Option<(Ino, u64, u64)>,
 }
 
 impl Change<'_> {
@@ -73,6 +75,7 @@ impl Change<'_> {
             Operation::CloneRange { source, source_offset, destination, destination_offset, length } => {
                 self.clone_range(*source, *source_offset, *destination, *destination_offset, *length)?
             }
+            Operation::Defragment { ino, frame, runs } => self.defragment(*ino, frame, runs)?,
             Operation::SetXattr { ino, name, value, how, mode } => {
                 self.set_xattr(*ino, name, value, *how, *mode)?
             }

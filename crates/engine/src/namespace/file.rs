@@ -6,7 +6,8 @@ use super::change::{Change, Outcome};
 use super::descend::attributes;
 use super::operation::{AttributeChange, WriteData};
 use super::{Interrupt, Place};
-use crate::content::{self, Frames};
+use crate::content::{self, Frames, WINDOW_BYTES};
+use crate::kinds::FrameLink;
 use crate::pool::AllocateMode;
 use crate::record::{Content, FILE_BYTES_MAX, Inode, Totals};
 use crate::tree::Nodes;
@@ -45,6 +46,7 @@ impl Change<'_> {
 
     pub(super) fn set_attributes(&mut self, ino: Ino, set: &AttributeChange) -> Result<Outcome, Interrupt> {
         let time = self.time;
+        let mut fragmented = None;
         let after = self.change_inode(ino, &mut |inode, nodes| {
             if let Some(size) = set.size {
                 check_file(inode)?;
@@ -54,6 +56,7 @@ impl Change<'_> {
                 if size < inode.size {
                     content::truncate(&mut inode.content, size, nodes)?;
                     inode.allocated = content::allocated(&inode.content, nodes)?;
+                    fragmented = (!size.is_multiple_of(WINDOW_BYTES)).then(|| (ino, size - 1, size));
                 }
                 inode.size = size;
                 inode.mtime = time;
@@ -68,6 +71,7 @@ impl Change<'_> {
             inode.ctime = set.ctime.unwrap_or(inode.ctime);
             Ok(())
         })?;
+        self.fragmented = fragmented;
         Ok(Outcome::Attributes(Box::new(after)))
     }
 
@@ -81,6 +85,7 @@ impl Change<'_> {
         let time = self.time;
         let frames = Frames { gauge: self.gauge, interval: self.interval };
         let mut start = 0;
+        let mut fragmented = None;
         let after = self.change_inode(ino, &mut |inode, nodes| {
             check_file(inode)?;
             start = offset.unwrap_or(inode.size);
@@ -88,6 +93,11 @@ impl Change<'_> {
             if data.length() > 0 {
                 content::write(&mut inode.content, start, data, &frames, nodes)?;
                 inode.allocated = content::allocated(&inode.content, nodes)?;
+                let is_fragmented = match data {
+                    WriteData::Bytes(_) => content::is_fragmented(&inode.content, start, nodes),
+                    WriteData::Frames(_) | WriteData::Stored(_) => cuts_window(start, end, inode.size),
+                };
+                fragmented = is_fragmented.then_some((ino, start, end));
                 inode.size = inode.size.max(end);
             }
             inode.mtime = time;
@@ -99,10 +109,38 @@ impl Change<'_> {
             }
             Ok(())
         })?;
+        self.fragmented = fragmented;
         Ok(match offset {
             Some(_) => Outcome::Attributes(Box::new(after)),
             None => Outcome::Amount(start),
         })
+    }
+
+    /// Puts the data of a window into one frame. Changes neither times nor anything else that can be seen.
+    pub(super) fn defragment(
+        &mut self,
+        ino: Ino,
+        frame: &FrameLink,
+        runs: &[(u64, u32)],
+    ) -> Result<Outcome, Interrupt> {
+        let trail = self.trail(ino)?;
+        let (nodes, interval) = (self.nodes, self.interval);
+        let frames = Frames { gauge: self.gauge, interval };
+        self.change_at(&trail, &mut |inode, place: Place| {
+            if place.read_only {
+                return Err(ErrorKind::ReadOnly.into());
+            }
+            check_file(inode)?;
+            if let FrameLink::Memory(frame) = frame {
+                frame.join(interval);
+            }
+            if !content::regroup(&mut inode.content, frame, runs, &frames, nodes)? {
+                let reason = "the file has other data and holes than those to be put together";
+                return Err(Error::new(ErrorKind::Invalid, reason).into());
+            }
+            Ok(Totals::default())
+        })?;
+        Ok(Outcome::Done)
     }
 
     pub(super) fn allocate(
@@ -113,6 +151,7 @@ impl Change<'_> {
         mode: AllocateMode,
     ) -> Result<Outcome, Interrupt> {
         let time = self.time;
+        let mut fragmented = None;
         let after = self.change_inode(ino, &mut |inode, nodes| {
             check_file(inode)?;
             let end = check_end(offset, length)?;
@@ -124,6 +163,8 @@ impl Change<'_> {
             if !matches!(mode, AllocateMode::Allocate { .. }) {
                 content::punch(&mut inode.content, offset, end, nodes)?;
                 inode.allocated = content::allocated(&inode.content, nodes)?;
+                let to = end.min(inode.size);
+                fragmented = cuts_window(offset, end, inode.size).then_some((ino, offset, to));
             }
             if !keep_size {
                 inode.size = inode.size.max(end);
@@ -131,6 +172,7 @@ impl Change<'_> {
             inode.mtime = time;
             Ok(())
         })?;
+        self.fragmented = fragmented;
         Ok(Outcome::Attributes(Box::new(after)))
     }
 
@@ -208,6 +250,12 @@ impl Change<'_> {
         })?;
         Ok(Outcome::Amount(length))
     }
+}
+
+/// Whether replacing a range of a file of so many bytes leaves a part of a window in front of it or behind it.
+fn cuts_window(from: u64, to: u64, size: u64) -> bool {
+    let is_inside = |at: u64| at < size && !at.is_multiple_of(WINDOW_BYTES);
+    is_inside(from) || is_inside(to)
 }
 
 fn check_file(inode: &Inode) -> Result<(), Error> {

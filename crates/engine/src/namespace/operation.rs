@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::address::Address;
 use crate::frame::Frame;
+use crate::kinds::FrameLink;
 use crate::pool::{AllocateMode, NewInode, RenameMode, XattrMode};
 use crate::record::{AliasKey, Name, Realm, SideKey};
 use crate::{Ino, Timestamp};
@@ -116,6 +117,13 @@ pub(crate) enum Operation {
         destination_offset: u64,
         length: u64,
     },
+    /// Makes one frame of the data between the first and the end of the last run; nothing that can be seen changes. `runs`: offset and length of
+    /// what lies between holes; the frame has their bytes one after the other.
+    Defragment {
+        ino: Ino,
+        frame: FrameLink,
+        runs: Vec<(u64, u32)>,
+    },
     SetXattr {
         ino: Ino,
         name: Vec<u8>,
@@ -161,6 +169,7 @@ impl Operation {
             Self::SetAttributes { ino, .. }
             | Self::Write { ino, .. }
             | Self::Allocate { ino, .. }
+            | Self::Defragment { ino, .. }
             | Self::SetXattr { ino, .. }
             | Self::RemoveXattr { ino, .. }
             | Self::DropOrphan { ino } => [Some(*ino), None],

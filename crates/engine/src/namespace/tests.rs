@@ -44,6 +44,7 @@ impl World {
             interval: 1,
             time: Timestamp::default(),
             replay: false,
+            fragmented: None,
             ending: &mut super::Ending::default(),
             realm_ids: super::REALM_IDS,
         };

@@ -1,5 +1,7 @@
 //! What an open pool is made of: executing operations, syncing, memory, background work.
 
+mod room;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +14,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use crate::address::SegmentId;
 use crate::checkpoint::{Checkpointer, checkpoint};
 use crate::content;
+use crate::defragment::{self, Fragments, RecentClones};
 use crate::format::manifest::{self, Manifest};
 use crate::frame::{DirtyGauge, Frame};
 use crate::kinds::DirectoryTree;
@@ -19,13 +22,13 @@ use crate::log::LogStore;
 use crate::log::writer::{LogWriter, Tail};
 use crate::metrics::Metrics;
 use crate::namespace::{
-    Change, Ending, Interrupt, Location, Locations, NameHasher, ORPHANS, Operation, Outcome, State, View,
-    WriteData,
+    Change, Ending, Interrupt, Location, Locations, NameHasher, ORPHANS, Operation, Outcome, State, WriteData,
 };
+use crate::pool::Guard;
 use crate::record::{AliasKey, Entry, Name, SideKey};
 use crate::report::{GcReport, Status};
 use crate::segment::{Items, Pinned, SegmentRecord};
-use crate::tree::{Body, Link, Root};
+use crate::tree::{Body, Link};
 use crate::{Attributes, Clock, Error, ErrorKind, Ino, Kind, Result, Settings, Timestamp};
 
 /// Writes of at least this many bytes go to segments as frames; the log only names them.
@@ -34,12 +37,8 @@ const FRAME_WRITE_BYTES: usize = 64 << 10;
 const TAIL_BYTES: u64 = 4 << 20;
 /// Bytes of frames from which the log is written without being asked to.
 const TAIL_FRAME_BYTES: u64 = 16 << 20;
-/// Bytes of records that are never exceeded by more than one operation.
-const TAIL_BYTES_MAX: u64 = 32 << 20;
-/// Time for which what the store said about its space is believed.
-const SPACE_AGE_MAX: Duration = Duration::from_millis(100);
 /// What a node takes in memory, in bytes, on average.
-const NODE_MEMORY_BYTES: u64 = 14 << 10;
+pub(crate) const NODE_MEMORY_BYTES: u64 = 14 << 10;
 
 /// What operations change, under one lock.
 pub(crate) struct Core {
@@ -55,12 +54,7 @@ pub(crate) struct Core {
     pub(crate) ending: Ending,
     /// Held by whoever reads items of the current state without the lock; they are not deleted until it is dropped.
     pin: Arc<()>,
-}
-
-/// A directory that must have the entries that it had, down to the last one.
-pub(super) struct Guard {
-    ino: Ino,
-    entries: Root<DirectoryTree>,
+    pub(super) clones: RecentClones,
 }
 
 /// An open pool.
@@ -79,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) hasher: NameHasher,
     pub(crate) gauge: Arc<DirtyGauge>,
     pub(crate) pool_id: [u8; 16],
+    /// Where files may be fragmented.
+    pub(crate) fragments: Mutex<Fragments>,
     /// Removed inodes that can no longer be reached.
     pub(super) unreachable: Mutex<Vec<Ino>>,
     /// Told when memory was freed.
@@ -130,6 +126,7 @@ impl Inner {
                 tail: Tail::default(),
                 stopped: None,
                 pin: Arc::new(()),
+                clones: RecentClones::default(),
                 state: parts.state.clone(),
                 ending: parts.ending,
             }),
@@ -149,6 +146,7 @@ impl Inner {
             settings: parts.settings,
             hasher: parts.hasher,
             gauge: parts.gauge,
+            fragments: Mutex::default(),
             unreachable: Mutex::default(),
             progress: Notify::new(),
             flush_work: Notify::new(),
@@ -164,7 +162,7 @@ impl Inner {
     }
 
     /// Bytes that may be written and not yet stored.
-    fn dirty_bytes_max(&self) -> u64 {
+    pub(crate) fn dirty_bytes_max(&self) -> u64 {
         self.settings.memory_bytes / 3
     }
 
@@ -205,10 +203,23 @@ impl Inner {
         guard: Option<&Guard>,
     ) -> Result<Option<Outcome>> {
         self.admit(&operation).await?;
+        self.carry_out(&operation, guard).await
+    }
+
+    /// As [`Inner::execute_if`], for the background, which has looked for room itself and must not wait for it.
+    pub(crate) async fn execute_prepared(
+        &self,
+        operation: Operation,
+        guard: &Guard,
+    ) -> Result<Option<Outcome>> {
+        self.carry_out(&operation, Some(guard)).await
+    }
+
+    async fn carry_out(&self, operation: &Operation, guard: Option<&Guard>) -> Result<Option<Outcome>> {
         let nodes = Pinned::new(&self.items);
         let mut has_waited = false;
         loop {
-            let interrupt = match self.attempt(&operation, &nodes, guard) {
+            let interrupt = match self.attempt(operation, &nodes, guard) {
                 Ok(outcome) => return Ok(Some(outcome)),
                 Err(interrupt) => interrupt,
             };
@@ -245,17 +256,10 @@ impl Inner {
             return Err(error.clone().into());
         }
         let mut locations = self.locations.lock();
-        if let Some(Guard { ino, entries }) = guard {
-            let trail = locations.trail(*ino)?;
-            let (inode, _) = View { state: &core.state, nodes, pin: None }.inode(&trail)?;
-            let same = match (inode.directory().map(|d| &d.entries), entries) {
-                (Some(Some(now)), Some(then)) => now.same(then),
-                (Some(now), then) => now.is_none() && then.is_none(),
-                (None, _) => false,
-            };
-            if !same {
-                return Err(Interrupt::Changed);
-            }
+        if let Some(guard) = guard
+            && !guard.holds(&core.state, &locations, &core.clones, nodes)?
+        {
+            return Err(Interrupt::Changed);
         }
         for ino in operation.inodes().into_iter().flatten() {
             for (ino, parent, place, realm_root) in locations.take_unlogged(ino, core.log_number) {
@@ -273,8 +277,16 @@ impl Inner {
             replay: false,
             ending: &mut core.ending,
             realm_ids: self.settings.realm_ids,
+            fragmented: None,
         };
         let outcome = change.apply(operation)?;
+        let fragmented = change.fragmented.filter(|_| self.settings.defragment);
+        if let Some((ino, from, to)) = fragmented {
+            self.fragments.lock().note(ino, from, to, || locations.trail(ino));
+        }
+        if let Operation::Clone { source, .. } | Operation::CloneRange { source, .. } = operation {
+            core.clones.note(core.interval, *source);
+        }
         if let Outcome::Attributes(attributes) = &outcome
             && let Some(location) = locations.get_mut(attributes.ino)
             && matches!(operation, Operation::Create { .. } | Operation::Clone { .. })
@@ -292,112 +304,6 @@ impl Inner {
             self.flush_work.notify_one();
         }
         Ok(outcome)
-    }
-
-    /// Waits until there is memory, and refuses what would fill the store.
-    async fn admit(&self, operation: &Operation) -> Result<()> {
-        let grows = match operation {
-            Operation::Unlink { .. }
-            | Operation::RemoveDirectory { .. }
-            | Operation::RemoveTree { .. }
-            | Operation::DropOrphan { .. }
-            | Operation::TakeApart { .. }
-            | Operation::FreeRealm { .. }
-            | Operation::RemoveXattr { .. }
-            | Operation::SetAttributes { .. }
-            | Operation::Rename { .. }
-            | Operation::Alias(_) => false,
-            Operation::Allocate { mode, .. } => matches!(mode, crate::pool::AllocateMode::Allocate { .. }),
-            _ => true,
-        };
-        if !grows {
-            if may_free(operation) {
-                self.removals.fetch_add(1, Ordering::Relaxed);
-            }
-            return Ok(());
-        }
-        if !self.has_room().await? && !Box::pin(self.make_room()).await? {
-            return Err(Error::new(ErrorKind::NoSpace, "the pool is full"));
-        }
-        if self.tail_bytes.load(Ordering::Relaxed) > TAIL_BYTES_MAX {
-            // The background is behind: whoever adds to the log helps writing it.
-            self.metrics.memory_waits.add(1);
-            self.sync().await?;
-        }
-        while self.dirty_bytes() > self.dirty_bytes_max() {
-            if let Some(error) = &self.core.read().stopped {
-                return Err(error.clone());
-            }
-            self.metrics.memory_waits.add(1);
-            if self.background_runs.load(Ordering::Acquire) {
-                let progress = self.progress.notified();
-                self.checkpoint_work.notify_one();
-                if self.dirty_bytes() > self.dirty_bytes_max() {
-                    progress.await;
-                }
-            } else {
-                checkpoint(self, false).await?;
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    async fn has_room(&self) -> Result<bool> {
-        let free = self.free_bytes().await?;
-        Ok(free.is_none_or(|free| free >= self.settings.reserve_bytes + self.gauge.get()))
-    }
-
-    /// Gives back what was removed since the last time that there was no room; whether there is room now.
-    async fn make_room(&self) -> Result<bool> {
-        self.forget_space();
-        if self.has_room().await? {
-            return Ok(true);
-        }
-        self.drop_unreachable().await?;
-        let removals = self.removals.load(Ordering::Relaxed);
-        if self.removals_tried.swap(removals, Ordering::Relaxed) == removals {
-            return Ok(false);
-        }
-        // Rewritten segments let go of their old places one checkpoint later.
-        for _ in 0..2 {
-            match checkpoint(self, false).await {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(false),
-                Err(error) => return Err(error),
-            }
-            self.forget_space();
-            if self.has_room().await? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Has the store asked for its space by whoever needs to know next.
-    fn forget_space(&self) {
-        *self.space.lock() = None;
-    }
-
-    /// Bytes that can still be written, if there is a limit.
-    async fn free_bytes(&self) -> Result<Option<u64>> {
-        let now = self.clock.monotonic();
-        let known = *self.space.lock();
-        let space = match known {
-            Some((at, space)) if now.saturating_sub(at) < SPACE_AGE_MAX => space,
-            _ => {
-                let space = self.items.objects().space().await?;
-                *self.space.lock() = Some((now, space));
-                space
-            }
-        };
-        let by_store = space.map(|space| space.free);
-        let by_setting =
-            self.settings.capacity_bytes.map(|capacity| capacity.saturating_sub(self.stored_bytes()));
-        Ok(match (by_store, by_setting) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        })
     }
 
     /// Removes a tree. Files with names both inside and outside learn of it.
@@ -460,7 +366,7 @@ impl Inner {
             })
             .await?;
         if totals.links == 0 {
-            return Ok((Vec::new(), Some(Guard { ino: found.ino, entries })));
+            return Ok((Vec::new(), Some(Guard::Entries { ino: found.ino, entries })));
         }
         let mut counts: BTreeMap<SideKey, u32> = BTreeMap::new();
         let mut stack: Vec<Link<DirectoryTree>> = entries.iter().cloned().collect();
@@ -480,7 +386,7 @@ impl Inner {
                 }
             }
         }
-        Ok((counts.into_iter().collect(), Some(Guard { ino: found.ino, entries })))
+        Ok((counts.into_iter().collect(), Some(Guard::Entries { ino: found.ino, entries })))
     }
 
     /// Lets go of one hold.
@@ -629,8 +535,11 @@ impl Inner {
                 self.settings.checkpoint_interval.min(Duration::from_millis(200)) * (1 << failures.min(5));
             let work = std::pin::pin!(self.checkpoint_work.notified());
             futures::future::select(work, self.clock.sleep(pause)).await;
-            if self.checkpoint_is_due(self.clock.monotonic()) {
+            if self.is_checkpoint_due() {
                 failures = self.tried(checkpoint(self, false).await.map(|_| ()), failures);
+            }
+            if self.settings.defragment && failures == 0 {
+                failures = self.tried(defragment::step(self).await, failures);
             }
         }
         self.background_runs.store(false, Ordering::Release);
@@ -651,7 +560,8 @@ impl Inner {
         }
     }
 
-    fn checkpoint_is_due(&self, now: Duration) -> bool {
+    pub(crate) fn is_checkpoint_due(&self) -> bool {
+        let now = self.clock.monotonic();
         let changed = self.log_bytes.load(Ordering::Relaxed) > 0;
         let (_, last) = *self.last_checkpoint.lock();
         let log_bytes_max = self.settings.checkpoint_log_bytes.min(self.dirty_bytes_max());
@@ -682,6 +592,11 @@ impl Inner {
     pub(crate) async fn gc(&self) -> Result<GcReport> {
         let mut report = GcReport::default();
         self.end_all().await?;
+        if self.settings.defragment {
+            let done = defragment::everything(self).await?;
+            report.windows_rewritten = done.windows_rewritten;
+            report.rewritten_bytes = done.rewritten_bytes;
+        }
         // Rewritten segments let go of their old places one checkpoint later.
         for _ in 0..2 {
             let done = checkpoint(self, true).await?;
@@ -736,6 +651,7 @@ impl Inner {
             realm_ids,
             realm_ids_max: u64::from(self.settings.realm_ids) - 1,
             garbage_queue: self.garbage.load(Ordering::Relaxed),
+            defragment_queue: self.fragments.lock().depth(),
             dirty_bytes: self.gauge.get(),
             memory_bytes: memory,
             memory_bytes_max: self.settings.memory_bytes,
@@ -760,14 +676,5 @@ impl Inner {
     /// Attributes of what was removed and is still known.
     pub(crate) fn gone(&self, ino: Ino) -> Option<Attributes> {
         self.locations.lock().get(ino).filter(|l| l.parent != ORPHANS)?.gone.as_deref().cloned()
-    }
-}
-
-/// Whether an operation that grows nothing may give space back.
-fn may_free(operation: &Operation) -> bool {
-    match operation {
-        Operation::SetAttributes { set, .. } => set.size.is_some(),
-        Operation::Alias(_) => false,
-        _ => true,
     }
 }

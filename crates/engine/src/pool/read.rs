@@ -259,6 +259,7 @@ impl Inner {
                 }
                 Piece::Extents(extents, end) => {
                     let start = at;
+                    self.note_fragments(ino, start, end, extents.len());
                     for (extent_start, extent) in extents {
                         let first = extent_start.max(at);
                         let last = (extent_start + u64::from(extent.length)).min(end);
@@ -278,6 +279,47 @@ impl Inner {
         }
         self.metrics.read_bytes.add(at - offset);
         Ok(pieces.finish())
+    }
+
+    /// Notes a range that was read for defragmentation if it has many extents.
+    fn note_fragments(&self, ino: Ino, from: u64, to: u64, extents: usize) {
+        let windows = (to - from).div_ceil(content::WINDOW_BYTES).max(1);
+        if !self.settings.defragment
+            || extents as u64 <= windows * content::PIECES_MAX as u64
+            || self.fragments.lock().has(ino, from, to)
+        {
+            return;
+        }
+        let locations = self.locations.lock();
+        self.fragments.lock().note(ino, from, to, || locations.trail(ino));
+    }
+
+    /// Makes everything on a trail known, with one reference each, from the root down; `None` if it leads nowhere.
+    pub(crate) async fn remember_trail(&self, trail: &Trail) -> Result<Option<Vec<Ino>>> {
+        let found = self
+            .view(|view, locations| {
+                let way = match follow(view, trail) {
+                    // A realm is not given an alias for this.
+                    Err(Interrupt::Alias(_)) => return Ok(None),
+                    other => other?,
+                };
+                for (ino, parent, place, realm_root) in &way {
+                    locations.remember(*ino, *parent, place.clone(), *realm_root);
+                }
+                Ok(Some(way.into_iter().map(|(ino, ..)| ino).collect()))
+            })
+            .await;
+        match found {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::NotDirectory | ErrorKind::Stale
+                ) =>
+            {
+                Ok(None)
+            }
+            other => other,
+        }
     }
 
     async fn read_frame(
@@ -352,6 +394,25 @@ impl Inner {
     pub(crate) async fn xattrs(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
         Ok(self.xattr_list(ino).await?.iter().map(|(name, _)| name.clone()).collect())
     }
+}
+
+/// The inodes on a trail from the root: number, parent, place, whether it is the root of a realm.
+fn follow(view: View<'_>, trail: &Trail) -> Result<Vec<(Ino, Ino, Where, bool)>, Interrupt> {
+    let (mut holder, mut place) = (Holder::Base(&view.state.root), Place::base(false));
+    let mut parent = Ino::ROOT;
+    let mut way = Vec::with_capacity(trail.keys.len() + 1);
+    for key in &trail.keys {
+        let Found::Inode(inode) = view.entry(&holder, key)? else { return Err(ErrorKind::NotFound.into()) };
+        place = place.below(&inode, &view.state.aliases, view.nodes)?;
+        let ino = visible_ino(&inode, place);
+        way.push((ino, parent, Where::Name(key.clone()), inode.is_realm_root()));
+        (holder, parent) = (inode, ino);
+    }
+    if let Some(key) = trail.side {
+        let (inode, below) = view.side(&holder, place, key)?;
+        way.push((visible_ino(&inode, below), parent, Where::Side(key), false));
+    }
+    Ok(way)
 }
 
 /// How a directory's entry leads to its inode.

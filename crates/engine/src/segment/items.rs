@@ -229,6 +229,14 @@ impl Items {
         Ok(bytes)
     }
 
+    /// As [`Items::frame`], for what is not expected to be read again: it is not put into the cache.
+    pub(crate) async fn frame_once(&self, address: Address) -> Result<Bytes> {
+        match self.frames.get(&address) {
+            Some(bytes) => Ok(bytes),
+            None => self.read(address, ItemKind::Frame).await,
+        }
+    }
+
     /// The bytes of an item, past the caches.
     ///
     /// # Errors

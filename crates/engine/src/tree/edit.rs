@@ -179,6 +179,16 @@ pub(crate) fn remove_range<K: Tree>(
                     children.remove_range(start..end);
                 }
                 children.retain(|child| !child_is_empty(child));
+                node.measure();
+                // What lost most of its entries joins a neighbour.
+                let first = first.unwrap_or(0);
+                for index in [first + 1, first] {
+                    if let Body::Branch(children) = &node.body
+                        && matches!(children.get(index), Some(Branch { link: Link::Memory(_), .. }))
+                    {
+                        tidy(node, index, nodes);
+                    }
+                }
             }
         }
         node.measure();

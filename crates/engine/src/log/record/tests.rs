@@ -85,7 +85,9 @@ fn operations() -> Vec<Operation> {
         mtime: None,
         ctime: Some(time),
     };
+    let runs = vec![(0, 1), (u64::MAX, u32::MAX)];
     all.extend([
+        Operation::Defragment { ino: b, frame: FrameLink::Stored(address), runs },
         Operation::CreateUnnamed { parent: a, new: new(Kind::File) },
         Operation::Link { ino: a, parent: b, name: name.clone() },
         Operation::Unlink { parent: a, name: name.clone() },

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use futures::executor::block_on;
 use offshoot_engine::{
-    AllocateMode, CloneOptions, Error, ErrorKind, Ino, Kind, NewInode, RenameMode, SetAttributes, SetTime,
-    Timestamp, XattrMode,
+    AllocateMode, Attributes, CloneOptions, Error, ErrorKind, Ino, Kind, NewInode, RenameMode, SeekTarget,
+    SetAttributes, SetTime, Timestamp, XattrMode,
 };
 
 use super::tree::{Answer, Id, Mode, Model, ROOT, SIZE_MAX};
@@ -51,7 +51,7 @@ impl Run {
             }
             // Content in many pieces.
             Focus::Content if self.random.one_in(2) => {
-                *self.random.pick(&[16, 16, 30, 34, 34, 38, 38, 41, 96, 98])
+                *self.random.pick(&[16, 16, 30, 34, 34, 38, 38, 41, 96, 98, 99, 99])
             }
             _ => self.random.below(100),
         };
@@ -78,6 +78,7 @@ impl Run {
             93..=95 => self.sync(),
             96 => self.checkpoint(),
             97 => self.gc(),
+            99 => self.defragment(),
             _ => self.compare_handles(),
         }
     }
@@ -447,6 +448,57 @@ impl Run {
             assert_eq!(got, want, "length of the cloned range");
         }
         Ok(())
+    }
+
+    /// Puts files together: holes, bytes and attributes of all files stay as they are, also if the log is replayed then.
+    fn defragment(&mut self) -> Outcome {
+        let before = self.layout()?;
+        let files: Vec<_> = before.iter().map(|(id, ..)| *id).collect();
+        let count = if self.random.one_in(4) { files.len() } else { 1 + self.random.below(3) as usize };
+        for _ in 0..count.min(files.len()) {
+            let id = *self.random.pick(&files);
+            let ino = self.acquire(id)?;
+            let got = block_on(self.pool().defragment(ino));
+            if let Some((report, ())) = self.agree(|| format!("defragment {id}"), got, Ok(()))? {
+                self.rewritten += report.windows_rewritten;
+                self.trace(format!("{report:?}"));
+            }
+        }
+        if self.random.one_in(4) {
+            let (id, ino) = self.any()?;
+            let got = block_on(self.pool().defragment(ino));
+            let want = self.model.alive(id).and(match self.model.node(id).kind {
+                Kind::File => Ok(()),
+                Kind::Directory => Err(ErrorKind::IsDirectory),
+                _ => Err(ErrorKind::Invalid),
+            });
+            self.agree(|| format!("defragment {id}"), got, want)?;
+        }
+        assert!(self.layout()? == before, "the layout of a file changed");
+        if self.random.one_in(3) {
+            self.sync()?;
+            self.reopen(false);
+            assert!(self.layout()? == before, "the layout of a file changed by the replay");
+        }
+        Ok(())
+    }
+
+    /// Attributes of all files, and where their data begins and ends.
+    fn layout(&mut self) -> Outcome<Vec<(Id, Attributes, Vec<u64>)>> {
+        let mut layout = Vec::new();
+        for id in self.reachable() {
+            if self.model.node(id).kind != Kind::File {
+                continue;
+            }
+            let ino = self.acquire(id)?;
+            let (mut bounds, mut at) = (Vec::new(), 0);
+            while let Some(data) = block_on(self.pool().seek(ino, at, SeekTarget::Data))? {
+                at = block_on(self.pool().seek(ino, data, SeekTarget::Hole))?.expect("data has an end");
+                bounds.extend([data, at]);
+            }
+            layout.push((id, block_on(self.pool().attributes(ino))?, bounds));
+        }
+        Ok(layout)
     }
 
     fn xattr(&mut self) -> Outcome {

@@ -1,0 +1,74 @@
+//! What has to be unchanged for an operation that was prepared without the lock.
+
+use crate::content;
+use crate::defragment::{Piece, RecentClones};
+use crate::kinds::DirectoryTree;
+use crate::namespace::{Interrupt, Locations, State, View};
+use crate::pool::Inner;
+use crate::segment::Pinned;
+use crate::tree::{Nodes, Root};
+use crate::{Ino, Result};
+
+/// A condition of an operation.
+pub(crate) enum Guard {
+    /// A directory must have the entries that it had, down to the last one.
+    Entries { ino: Ino, entries: Root<DirectoryTree> },
+    /// A file must have exactly these extents between two offsets, and must not have been cloned since the interval whose counts were
+    /// looked at.
+    Window { ino: Ino, from: u64, to: u64, pieces: Vec<Piece>, counted: u64 },
+}
+
+impl Guard {
+    /// Whether the state is as it was.
+    pub(super) fn holds(
+        &self,
+        state: &State,
+        locations: &Locations,
+        clones: &RecentClones,
+        nodes: &dyn Nodes,
+    ) -> Result<bool, Interrupt> {
+        match self {
+            Self::Entries { ino, entries } => {
+                let trail = locations.trail(*ino)?;
+                let (inode, _) = View { state, nodes, pin: None }.inode(&trail)?;
+                Ok(match (inode.directory().map(|d| &d.entries), entries) {
+                    (Some(Some(now)), Some(then)) => now.same(then),
+                    (Some(now), then) => now.is_none() && then.is_none(),
+                    (None, _) => false,
+                })
+            }
+            Self::Window { ino, from, to, pieces, counted } => {
+                let trail = locations.trail(*ino)?;
+                if clones.may_share(*ino, trail.side.is_some(), *counted, locations) {
+                    return Ok(false);
+                }
+                let (inode, _) = View { state, nodes, pin: None }.inode(&trail)?;
+                let now = content::extents(&inode.content, *from, *to, pieces.len() + 1, nodes)?;
+                let same = now.len() == pieces.len()
+                    && now.iter().zip(pieces).all(|((offset, extent), then)| {
+                        Piece::of(*offset, extent, *from, *to).as_ref() == Some(then)
+                    });
+                Ok(same)
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Whether a condition holds now. It may be otherwise by the time that an operation is executed; this spares work that would be in vain.
+    pub(crate) async fn holds(&self, guard: &Guard) -> Result<bool> {
+        let nodes = Pinned::new(&self.items);
+        loop {
+            let held = {
+                let core = self.core.read();
+                guard.holds(&core.state, &self.locations.lock(), &core.clones, &nodes)
+            };
+            match held {
+                Ok(holds) => return Ok(holds),
+                Err(Interrupt::Missing(missing)) => nodes.fetch(missing).await?,
+                Err(Interrupt::Error(error)) => return Err(error),
+                Err(Interrupt::Alias(_) | Interrupt::Changed | Interrupt::NoRealm) => return Ok(false),
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Whether there is memory and space for one more operation.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Inner;
+use crate::checkpoint::checkpoint;
+use crate::namespace::Operation;
+use crate::{Error, ErrorKind, Result};
+
+/// Bytes of records that are never exceeded by more than one operation.
+const TAIL_BYTES_MAX: u64 = 32 << 20;
+/// Time for which what the store said about its space is believed.
+const SPACE_AGE_MAX: Duration = Duration::from_millis(100);
+
+impl Inner {
+    /// Waits until there is memory, and refuses what would fill the store.
+    pub(super) async fn admit(&self, operation: &Operation) -> Result<()> {
+        let grows = match operation {
+            Operation::Unlink { .. }
+            | Operation::RemoveDirectory { .. }
+            | Operation::RemoveTree { .. }
+            | Operation::DropOrphan { .. }
+            | Operation::TakeApart { .. }
+            | Operation::FreeRealm { .. }
+            | Operation::RemoveXattr { .. }
+            | Operation::SetAttributes { .. }
+            | Operation::Rename { .. }
+            | Operation::Alias(_) => false,
+            Operation::Allocate { mode, .. } => matches!(mode, crate::pool::AllocateMode::Allocate { .. }),
+            _ => true,
+        };
+        if !grows {
+            if may_free(operation) {
+                self.removals.fetch_add(1, Ordering::Relaxed);
+            }
+            return Ok(());
+        }
+        if !self.has_room().await? && !Box::pin(self.make_room()).await? {
+            return Err(Error::new(ErrorKind::NoSpace, "the pool is full"));
+        }
+        if self.tail_bytes.load(Ordering::Relaxed) > TAIL_BYTES_MAX {
+            // The background is behind: whoever adds to the log helps writing it.
+            self.metrics.memory_waits.add(1);
+            self.sync().await?;
+        }
+        while self.dirty_bytes() > self.dirty_bytes_max() {
+            if let Some(error) = &self.core.read().stopped {
+                return Err(error.clone());
+            }
+            self.metrics.memory_waits.add(1);
+            if self.background_runs.load(Ordering::Acquire) {
+                let progress = self.progress.notified();
+                self.checkpoint_work.notify_one();
+                if self.dirty_bytes() > self.dirty_bytes_max() {
+                    progress.await;
+                }
+            } else {
+                checkpoint(self, false).await?;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn has_room(&self) -> Result<bool> {
+        let free = self.free_bytes().await?;
+        Ok(free.is_none_or(|free| free >= self.settings.reserve_bytes + self.gauge.get()))
+    }
+
+    /// Gives back what was removed since the last time that there was no room; whether there is room now.
+    async fn make_room(&self) -> Result<bool> {
+        self.forget_space();
+        if self.has_room().await? {
+            return Ok(true);
+        }
+        self.drop_unreachable().await?;
+        let removals = self.removals.load(Ordering::Relaxed);
+        if self.removals_tried.swap(removals, Ordering::Relaxed) == removals {
+            return Ok(false);
+        }
+        // Rewritten segments let go of their old places one checkpoint later.
+        for _ in 0..2 {
+            match checkpoint(self, false).await {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            self.forget_space();
+            if self.has_room().await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Has the store asked for its space by whoever needs to know next.
+    pub(super) fn forget_space(&self) {
+        *self.space.lock() = None;
+    }
+
+    /// Whether so much can be written that twice the reserve and `more` bytes remain.
+    pub(crate) async fn has_space(&self, more: u64) -> Result<bool> {
+        let least = self.settings.reserve_bytes * 2 + self.gauge.get() + more;
+        Ok(self.free_bytes().await?.is_none_or(|free| free >= least))
+    }
+
+    /// Whether so much waits to be stored that nothing should be added without need.
+    pub(crate) fn is_memory_short(&self) -> bool {
+        self.dirty_bytes() > self.dirty_bytes_max() / 4
+    }
+
+    /// Whether the pool is being closed, or has stopped.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.closing.load(Ordering::Acquire) || self.core.read().stopped.is_some()
+    }
+
+    /// Bytes that can still be written, if there is a limit.
+    pub(super) async fn free_bytes(&self) -> Result<Option<u64>> {
+        let now = self.clock.monotonic();
+        let known = *self.space.lock();
+        let space = match known {
+            Some((at, space)) if now.saturating_sub(at) < SPACE_AGE_MAX => space,
+            _ => {
+                let space = self.items.objects().space().await?;
+                *self.space.lock() = Some((now, space));
+                space
+            }
+        };
+        let by_store = space.map(|space| space.free);
+        let by_setting =
+            self.settings.capacity_bytes.map(|capacity| capacity.saturating_sub(self.stored_bytes()));
+        Ok(match (by_store, by_setting) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        })
+    }
+}
+
+/// Whether an operation that grows nothing may give space back.
+fn may_free(operation: &Operation) -> bool {
+    match operation {
+        Operation::SetAttributes { set, .. } => set.size.is_some(),
+        Operation::Alias(_) => false,
+        _ => true,
+    }
+}
