@@ -41,6 +41,7 @@ pub(crate) struct Storage {
     pub(crate) compression: Compression,
     pub(crate) flush_interval: Duration,
     pub(crate) capacity_bytes: Option<u64>,
+    pub(crate) defragment: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +91,7 @@ impl Default for Settings {
                 compression: Compression::Lz4,
                 flush_interval: Duration::from_secs(1),
                 capacity_bytes: None,
+                defragment: true,
             },
             cache: Cache { memory_bytes: 1 << 30 },
             control: Control {
@@ -156,6 +158,7 @@ impl Settings {
             memory_bytes: self.cache.memory_bytes,
             flush_interval: self.storage.flush_interval,
             capacity_bytes: self.storage.capacity_bytes,
+            defragment: self.storage.defragment,
             ..offshoot_engine::Settings::default()
         }
     }
@@ -261,6 +264,7 @@ mod tests {
             ("[storage]\ncompression = \"zstd-20\"", "zstd-1 to zstd-19"),
             ("[storage]\nflush_interval = \"soon\"", "flush_interval"),
             ("[storage]\nurl = 7", "string"),
+            ("[storage]\ndefragment = \"no\"", "true or false"),
             ("[cache]\nmemory_size_gb = -1.0", "memory_size_gb"),
             ("[cache]\nmemory_size_gb = 0.001", "at least"),
             ("[control]\naddresses = [\"127.0.0.1:7660\"]", "token_file"),
@@ -274,11 +278,12 @@ mod tests {
             assert!(error.contains(word), "{text}: {error}");
         }
         let settings =
-            parse("[storage]\ncompression = \"zstd-7\"\nflush_interval = \"250ms\"\ncapacity_gb = 1.5")
+            parse("[storage]\ncompression = \"zstd-7\"\nflush_interval = \"250ms\"\ncapacity_gb = 1.5\ndefragment = false")
                 .unwrap();
         assert_eq!(settings.storage.compression, Compression::Zstd(7));
         assert_eq!(settings.storage.flush_interval, Duration::from_millis(250));
         assert_eq!(settings.storage.capacity_bytes, Some(3 << 29));
+        assert!(!settings.storage.defragment && !settings.engine().defragment);
     }
 
     #[test]

@@ -531,6 +531,10 @@ pub struct GcBody {
     pub segments_deleted: u64,
     /// Bytes of the store that came back.
     pub freed_bytes: u64,
+    /// Windows of 128 KiB of fragmented files that were put together.
+    pub windows_rewritten: u64,
+    /// Bytes of these windows.
+    pub rewritten_bytes: u64,
 }
 
 /// The state of a server and its pool.
@@ -590,6 +594,8 @@ pub struct PoolBody {
     pub segments: u64,
     /// Removed things that wait to be freed.
     pub garbage_queue: u64,
+    /// Parts of files that were noted as fragmented and wait to be looked at.
+    pub defragment_queue: u64,
     /// Bytes written that are in no segment yet.
     pub dirty_bytes: u64,
     /// Bytes acknowledged that are not durable yet.

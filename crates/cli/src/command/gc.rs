@@ -8,7 +8,7 @@ use crate::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::{count, size};
 
-/// Free what is no longer referred to and compact segments, now
+/// Free what is no longer referred to, put fragmented files together and compact segments, now
 ///
 /// This happens in the background too; nobody needs to run it.
 #[derive(Args)]
@@ -21,7 +21,8 @@ impl Gc {
         };
         context.output.done(&report, |report| {
             format!(
-                "Freed {} nodes and frames; compacted {} and deleted {} segments; {} came back",
+                "Put {} of fragmented files together; freed {} nodes and frames; compacted {} and deleted {} segments; {} came back",
+                size(report.rewritten_bytes),
                 count(report.items_freed),
                 count(report.segments_compacted),
                 count(report.segments_deleted),

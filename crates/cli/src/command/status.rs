@@ -40,8 +40,12 @@ pub(super) fn describe(status: &StatusBody) -> String {
         0 => String::new(),
         waiting => format!(", {} waiting to be freed", count(waiting)),
     };
+    let fragmented = match pool.defragment_queue {
+        0 => String::new(),
+        waiting => format!(", {} parts of files to be looked at for fragments", count(waiting)),
+    };
     let stored = format!("{} in {} segments", size(pool.stored_bytes), count(pool.segments));
-    table.fact("Stored", format!("{stored}, {} of it live{garbage}", size(pool.live_bytes)));
+    table.fact("Stored", format!("{stored}, {} of it live{garbage}{fragmented}", size(pool.live_bytes)));
     table.fact("Space", format!("{} free of {}", size(pool.free_bytes), size(pool.total_bytes)));
     let memory = format!("{} of at most {}", size(pool.memory_bytes), size(pool.memory_bytes_max));
     table.fact("Memory", format!("{memory}, {} not in segments yet", size(pool.dirty_bytes)));

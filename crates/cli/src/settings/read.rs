@@ -9,12 +9,13 @@ use toml::{Table, Value};
 use super::{AccessTime, GIB, Place, Settings};
 
 /// All keys.
-pub(super) const KNOWN: [&str; 14] = [
+pub(super) const KNOWN: [&str; 15] = [
     "storage.url",
     "storage.durability",
     "storage.compression",
     "storage.flush_interval",
     "storage.capacity_gb",
+    "storage.defragment",
     "cache.memory_size_gb",
     "control.socket",
     "control.addresses",
@@ -105,6 +106,9 @@ fn storage(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> 
         })?;
     }
     storage.capacity_bytes = values.gigabytes("storage.capacity_gb")?;
+    if let Some(flag) = values.flag("storage.defragment")? {
+        storage.defragment = flag;
+    }
     if let Some(bytes) = values.gigabytes("cache.memory_size_gb")? {
         if bytes < MEMORY_BYTES_MIN {
             return Err(format!(

@@ -15,6 +15,8 @@ compression = "lz4"
 flush_interval = "1s"
 # Largest size of the pool in GiB; without it, as large as the disk.
 # capacity_gb = 100.0
+# Files that were written in small pieces are put together in the background and by `offshoot gc`.
+defragment = true
 
 [cache]
 # Bound of everything the engine keeps in memory, in GiB.

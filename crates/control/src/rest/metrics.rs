@@ -12,7 +12,7 @@ pub(super) async fn text(service: &Service) -> String {
     }
     let status = service.status().await;
     let pool = &status.pool;
-    let gauges: [(&str, &str, u64); 19] = [
+    let gauges: [(&str, &str, u64); 20] = [
         ("up", "The pool accepts changes.", u64::from(pool.stopped.is_none())),
         ("files", "Files of all kinds but directories.", pool.files),
         ("directories", "Directories.", pool.directories),
@@ -22,6 +22,11 @@ pub(super) async fn text(service: &Service) -> String {
         ("stored_bytes", "Bytes of all segments in the store.", pool.stored_bytes),
         ("segments", "Segments in the store.", pool.segments),
         ("garbage_queue", "Removed trees and replaced nodes that wait to be freed.", pool.garbage_queue),
+        (
+            "defragment_queue",
+            "Parts of files noted as fragmented that wait to be looked at.",
+            pool.defragment_queue,
+        ),
         ("dirty_bytes", "Bytes written that are in no segment yet.", pool.dirty_bytes),
         ("unsynced_bytes", "Bytes acknowledged that are not durable yet.", pool.unsynced_bytes),
         ("log_since_checkpoint_bytes", "Bytes of log since the last checkpoint.", pool.log_bytes),

@@ -101,6 +101,8 @@ impl From<GcReport> for GcBody {
             segments_compacted: from.segments_compacted,
             segments_deleted: from.segments_deleted,
             freed_bytes: from.freed_bytes,
+            windows_rewritten: from.windows_rewritten,
+            rewritten_bytes: from.rewritten_bytes,
         }
     }
 }
@@ -136,6 +138,7 @@ impl From<Status> for PoolBody {
             stored_bytes: from.stored_bytes,
             segments: from.segments,
             garbage_queue: from.garbage_queue,
+            defragment_queue: from.defragment_queue,
             dirty_bytes: from.dirty_bytes,
             unsynced_bytes: from.unsynced_bytes,
             log_bytes: from.log_bytes,
