@@ -69,6 +69,11 @@ const GROUPS: &[Group] = &[
         run: engine::reads::run,
     },
     Group { name: "engine-space", about: "what a clone takes in the store", run: engine::space::run },
+    Group {
+        name: "defragment",
+        about: "a file written at random, before and after it is put together",
+        run: engine::defragment::run,
+    },
     Group { name: "engine-cpu", about: "CPU time of the engine", run: engine::cpu::run },
     Group { name: "commands", about: "the command line, and memory at rest", run: commands::run },
     Group { name: "files", about: "small files through FUSE with one thread", run: files::run },

@@ -2,6 +2,7 @@
 
 pub(super) mod clones;
 pub(super) mod cpu;
+pub(super) mod defragment;
 pub(super) mod reads;
 pub(super) mod space;
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 /// What a figure counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
+    /// Things.
+    Count,
     /// Seconds; fewer are better.
     Seconds,
     /// Operations a second.
@@ -50,6 +52,11 @@ pub(super) struct Row {
 /// So long.
 pub(super) fn seconds(duration: Duration) -> Measure {
     Measure { value: duration.as_secs_f64(), unit: Unit::Seconds }
+}
+
+/// So many things.
+pub(super) fn count(things: f64) -> Measure {
+    Measure { value: things, unit: Unit::Count }
 }
 
 /// So many operations in so long.

@@ -75,6 +75,7 @@ fn figure(measure: Measure) -> String {
         Unit::Seconds if value < 1e-3 => format!("{} us", digits(value * 1e6)),
         Unit::Seconds if value < 1.0 => format!("{} ms", digits(value * 1e3)),
         Unit::Seconds => format!("{} s", digits(value)),
+        Unit::Count => grouped(value),
         Unit::PerSecond => format!("{}/s", grouped(value)),
         Unit::Bytes => scaled(value),
         Unit::BytesPerSecond => format!("{}/s", scaled(value)),
