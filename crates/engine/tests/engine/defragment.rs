@@ -176,7 +176,7 @@ fn what_is_shared_is_left_alone_until_it_no_longer_is() {
         create(&pool, Ino::ROOT, "d", Kind::Directory);
         let (ino, expected) = scattered_file(&pool, "d/f", 2 << 20, 1500);
         let options = CloneOptions { read_only, ..CloneOptions::default() };
-        let copy = block_on(pool.clone(at(&pool, "d"), Ino::ROOT, b"c", options)).unwrap().ino;
+        let copy = block_on(pool.clone_inode(at(&pool, "d"), Ino::ROOT, b"c", options)).unwrap().ino;
         let copied = at(&pool, "c/f");
         let stored = stored_bytes(&pool);
         for file in [ino, copied] {
