@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
+use fastrand::Rng;
 use futures::executor::block_on;
 use offshoot_engine::log::{FileLog, MemoryLog};
 use offshoot_engine::object::{LocalStore, MemoryStore};
@@ -14,7 +15,6 @@ use super::super::row::{Goal, Row, bytes, count, seconds, throughput};
 use super::super::{Bench, median};
 use super::{LOG_BYTES, cpu_time, create};
 use crate::place::Place;
-use crate::random::Random;
 
 const PIECE_BYTES: u64 = 4096;
 const READ_BYTES: u64 = 128 << 10;
@@ -57,7 +57,7 @@ async fn open(place: &Place, defragment: bool) -> Result<Pool> {
 async fn measure(place: &Place, size: u64, percent: u64) -> Result<Vec<Row>> {
     let pool = open(place, false).await?;
     let ino = create(&pool, Ino::ROOT, "file", Kind::File).await?;
-    let mut random = Random::new(percent);
+    let mut random = Rng::with_seed(percent);
     for at in 0..size >> 20 {
         let mut data = vec![0; 1 << 20];
         random.fill(&mut data);
@@ -67,7 +67,7 @@ async fn measure(place: &Place, size: u64, percent: u64) -> Result<Vec<Row>> {
     for _ in 0..size / PIECE_BYTES * percent / 100 {
         let mut data = vec![0; PIECE_BYTES as usize];
         random.fill(&mut data);
-        pool.write(ino, random.below(size / PIECE_BYTES) * PIECE_BYTES, data.into(), false).await?;
+        pool.write(ino, random.u64(..size / PIECE_BYTES) * PIECE_BYTES, data.into(), false).await?;
     }
     pool.gc().await?;
     pool.gc().await?;
@@ -127,13 +127,13 @@ async fn write_at_random(defragment: bool, writes: u64) -> Result<Duration> {
     let settings = Settings { defragment, ..Settings::default() };
     let pool = Pool::open(storage, Arc::new(SystemClock::default()), settings, OpenMode::Create).await?;
     let ino = create(&pool, Ino::ROOT, "file", Kind::File).await?;
-    let mut random = Random::new(writes);
+    let mut random = Rng::with_seed(writes);
     let data = Bytes::from(vec![7; PIECE_BYTES as usize]);
     let mut total = Duration::ZERO;
     for round in 0..writes / 20_000 {
         let start = cpu_time();
         for _ in 0..20_000 {
-            let piece = random.below(16_384);
+            let piece = random.u64(..16_384);
             pool.write(ino, piece * PIECE_BYTES, data.clone(), false).await?;
         }
         total += cpu_time() - start;
