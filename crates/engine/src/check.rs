@@ -1,7 +1,8 @@
 //! Is everything as it should be?
 //!
 //! `check` marks everything that the newest manifest leads to and compares that with every count, sum and list. `scrub`
-//! reads every live item and names the paths that a damaged one is part of, in every clone that shares it.
+//! reads every live item. Both go on past what cannot be read and name the paths that it is part of, in every clone that
+//! shares it; what can only be known from it is told as unknown and not as wrong.
 
 mod links;
 mod realms;
@@ -77,6 +78,7 @@ struct Marker<'a> {
     work: Vec<(Address, ItemKind, Way)>,
     verified_directories: FxHashSet<Address>,
     compared: links::Compared,
+    damage: Damage<'a>,
 }
 
 impl Marker<'_> {
@@ -161,7 +163,7 @@ impl Marker<'_> {
             let node = match self.inner.items.node(Missing { address, kind }).await {
                 Ok(node) => node,
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    self.find(Some(&way), format!("node {address:?} cannot be read: {error}"));
+                    self.damage.bad.insert(address, (kind, error.to_string()));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -252,18 +254,34 @@ async fn sums(inner: &Inner, root: Address) -> Result<(u64, u32, Totals)> {
     Ok((count, subdirectories, totals))
 }
 
+/// Makes a checkpoint, so that the manifest has everything.
+async fn begin(inner: &Inner, report: &mut CheckReport) -> Result<()> {
+    match checkpoint(inner, false).await {
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            let message = format!(
+                "no checkpoint can be made, what has changed since the last is not looked at: {error}"
+            );
+            report.findings.push(Finding { path: None, message });
+            Ok(())
+        }
+        made => made.map(|_| ()),
+    }
+}
+
 /// Marks everything and compares.
 pub(crate) async fn check(inner: &Inner) -> Result<CheckReport> {
-    checkpoint(inner, false).await?;
+    let mut report = CheckReport::default();
+    begin(inner, &mut report).await?;
     let checkpointer = inner.checkpointer.lock().await;
     let manifest = &checkpointer.manifest;
     let mut marker = Marker {
         inner,
-        report: CheckReport::default(),
+        report,
         counts: FxHashMap::default(),
         work: Vec::new(),
         verified_directories: FxHashSet::default(),
         compared: FxHashSet::default(),
+        damage: Damage::none(inner),
     };
     let root = Way(None);
     marker.inode(&manifest.root, &root).await?;
@@ -283,22 +301,46 @@ pub(crate) async fn check(inner: &Inner) -> Result<CheckReport> {
     realms::check(inner, manifest, &mut marker).await?;
     debug_assert!(root_edges(manifest).iter().all(|(address, _)| marker.counts.contains_key(address)));
     compare_counts(inner, manifest, &mut marker).await?;
-    Ok(marker.report)
+    let Marker { mut report, mut damage, .. } = marker;
+    damage.name_paths(manifest, &mut report).await?;
+    Ok(report)
+}
+
+/// The count of an item, if it can be known.
+async fn known_count(manifest: &Manifest, address: Address, nodes: &Pinned<'_>) -> Result<Option<u32>> {
+    match stored_count(&manifest.ledger, &manifest.uncounted, address, nodes).await {
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+        known => known,
+    }
 }
 
 /// Compares the marks with the ledger, and both with the segments.
 async fn compare_counts(inner: &Inner, manifest: &Manifest, marker: &mut Marker<'_>) -> Result<()> {
     let nodes = Pinned::new(&inner.items);
+    // Below what cannot be read there may be more references than were seen.
+    let is_whole = marker.damage.bad.is_empty();
+    let leaks = manifest.abandoned > 0;
+    let mut unknown = 0_u64;
     let mut expected: Vec<_> = marker.counts.iter().map(|(address, (_, count))| (*address, *count)).collect();
     expected.sort_unstable();
     for (address, count) in expected {
-        let stored = stored_count(&manifest.ledger, address, &nodes).await?;
-        if stored != count {
+        let Some(stored) = known_count(manifest, address, &nodes).await? else {
+            unknown += 1;
+            continue;
+        };
+        if stored < count || (stored > count && is_whole && !leaks) {
             marker
                 .find(None, format!("item {address:?} has {count} references and the ledger says {stored}"));
         }
     }
+    if unknown > 0 {
+        let message = format!(
+            "the counts of references to {unknown} items are lost; nothing of what they hold is, but it is never freed"
+        );
+        marker.find(None, message);
+    }
     let mut ledger_nodes = FxHashSet::default();
+    let mut ledger_is_whole = manifest.uncounted.is_empty();
     let mut stack: Vec<Address> = manifest.ledger.iter().filter_map(Link::address).collect();
     while let Some(address) = stack.pop() {
         ledger_nodes.insert(address);
@@ -308,13 +350,18 @@ async fn compare_counts(inner: &Inner, manifest: &Manifest, marker: &mut Marker<
                 node.visit(&mut links);
                 stack.extend(links.edges.into_iter().map(|(address, _)| address));
             }
-            Err(error) => marker.find(None, format!("the ledger's node {address:?} cannot be read: {error}")),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                ledger_is_whole = false;
+                marker.damage.bad.insert(address, (ItemKind::Ledger, error.to_string()));
+            }
+            Err(error) => return Err(error),
         }
     }
     let born: FxHashSet<Address> = manifest.born.iter().map(|(address, _)| *address).collect();
     let dead_later: FxHashSet<Address> = manifest.ledger_dead.iter().copied().collect();
     let table: Vec<_> =
         inner.items.table().iter().map(|(segment, record)| (*segment, record.clone())).collect();
+    let mut leaked = (0_u64, 0_u64);
     for (segment, record) in table {
         marker.report.segments += 1;
         marker.report.bytes += record.bytes;
@@ -330,15 +377,19 @@ async fn compare_counts(inner: &Inner, manifest: &Manifest, marker: &mut Marker<
         let directory = match inner.items.directory(segment).await {
             Ok((_, directory)) => directory,
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                marker.find(None, format!("segment {:x} cannot be read: {error}", segment.0));
+                marker.damage.bad_segments.insert(segment, error.to_string());
                 continue;
             }
             Err(error) => return Err(error),
         };
         let mut live = (0, 0);
+        let mut is_known = true;
         for item in &directory.items {
             let address = Address::new(segment, item.index);
-            let count = stored_count(&manifest.ledger, address, &nodes).await?;
+            let Some(count) = known_count(manifest, address, &nodes).await? else {
+                is_known = false;
+                continue;
+            };
             if count == 0 {
                 continue;
             }
@@ -348,14 +399,20 @@ async fn compare_counts(inner: &Inner, manifest: &Manifest, marker: &mut Marker<
                 || ledger_nodes.contains(&address)
                 || born.contains(&address)
                 || dead_later.contains(&address);
-            if !known {
+            let tree_is_whole = if item.kind == ItemKind::Ledger { ledger_is_whole } else { is_whole };
+            if known || !tree_is_whole {
+                continue;
+            }
+            if leaks {
+                leaked = (leaked.0 + 1, leaked.1 + u64::from(item.stored_length));
+            } else {
                 marker.find(
                     None,
                     format!("item {address:?} ({:?}) is kept and nothing refers to it", item.kind),
                 );
             }
         }
-        if live != (record.live_items, record.live_bytes) {
+        if is_known && live != (record.live_items, record.live_bytes) {
             let message = format!(
                 "segment {:x} says {} live items of {} bytes and has {} of {}",
                 segment.0, record.live_items, record.live_bytes, live.0, live.1
@@ -363,17 +420,24 @@ async fn compare_counts(inner: &Inner, manifest: &Manifest, marker: &mut Marker<
             marker.find(None, message);
         }
     }
+    if leaked.0 > 0 {
+        let message = format!(
+            "{} items of {} bytes are kept and nothing refers to them: {} nodes could not be read when they were freed, \
+             and what they led to is not known",
+            leaked.0, leaked.1, manifest.abandoned
+        );
+        marker.find(None, message);
+    }
     Ok(())
 }
 
 /// Reads every live item.
 pub(crate) async fn scrub(inner: &Inner) -> Result<CheckReport> {
-    checkpoint(inner, false).await?;
+    let mut report = CheckReport::default();
+    begin(inner, &mut report).await?;
     let checkpointer = inner.checkpointer.lock().await;
     let manifest = &checkpointer.manifest;
-    let mut report = CheckReport::default();
-    let mut bad: FxHashMap<Address, String> = FxHashMap::default();
-    let mut bad_segments: FxHashMap<SegmentId, String> = FxHashMap::default();
+    let mut damage = Damage::none(inner);
     let segments: Vec<SegmentId> = inner.items.table().keys().copied().collect();
     let nodes = Pinned::new(&inner.items);
     for segment in segments {
@@ -381,15 +445,15 @@ pub(crate) async fn scrub(inner: &Inner) -> Result<CheckReport> {
         let (_, directory) = match inner.items.directory(segment).await {
             Ok(found) => found,
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                bad_segments.insert(segment, error.to_string());
+                damage.bad_segments.insert(segment, error.to_string());
                 continue;
             }
             Err(error) => return Err(error),
         };
         for item in &directory.items {
             let address = Address::new(segment, item.index);
-            // A ledger that cannot be read tells nothing: then everything is looked at.
-            if stored_count(&manifest.ledger, address, &nodes).await.is_ok_and(|count| count == 0) {
+            // Where a count is not known, everything is looked at.
+            if known_count(manifest, address, &nodes).await? == Some(0) {
                 continue;
             }
             report.bytes += u64::from(item.stored_length);
@@ -408,13 +472,12 @@ pub(crate) async fn scrub(inner: &Inner) -> Result<CheckReport> {
             match read {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    bad.insert(address, error.to_string());
+                    damage.bad.insert(address, (item.kind, error.to_string()));
                 }
                 Err(error) => return Err(error),
             }
         }
     }
-    let damage = Damage { inner, bad, bad_segments };
     damage.name_paths(manifest, &mut report).await?;
     Ok(report)
 }
@@ -422,98 +485,140 @@ pub(crate) async fn scrub(inner: &Inner) -> Result<CheckReport> {
 /// What cannot be read.
 struct Damage<'a> {
     inner: &'a Inner,
-    bad: FxHashMap<Address, String>,
+    bad: FxHashMap<Address, (ItemKind, String)>,
     bad_segments: FxHashMap<SegmentId, String>,
+    /// Whether something damaged lies below a node.
+    hit: FxHashMap<Address, bool>,
+    /// What paths were found for.
+    named: FxHashSet<Address>,
 }
 
-impl Damage<'_> {
+fn find(report: &mut CheckReport, path: Option<Vec<u8>>, message: String) {
+    if report.findings.len() < FINDINGS_MAX {
+        report.findings.push(Finding { path, message });
+    }
+}
+
+impl<'a> Damage<'a> {
+    fn none(inner: &'a Inner) -> Self {
+        Self {
+            inner,
+            bad: FxHashMap::default(),
+            bad_segments: FxHashMap::default(),
+            hit: FxHashMap::default(),
+            named: FxHashSet::default(),
+        }
+    }
+
     fn of(&self, address: Address) -> Option<&String> {
-        self.bad.get(&address).or_else(|| self.bad_segments.get(&address.segment()))
+        let segment = || self.bad_segments.get(&address.segment());
+        self.bad.get(&address).map(|(_, error)| error).or_else(segment)
+    }
+
+    /// The links of a node; one that cannot be read is damaged and has none that are known.
+    async fn links(&mut self, address: Address, kind: ItemKind) -> Result<Option<Vec<(Address, ItemKind)>>> {
+        match self.inner.items.node(Missing { address, kind }).await {
+            Ok(node) => {
+                let mut links = EdgeCollector::default();
+                node.visit(&mut links);
+                Ok(Some(links.edges))
+            }
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                self.bad.insert(address, (kind, error.to_string()));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Lists every path that leads to something damaged.
-    async fn name_paths(&self, manifest: &Manifest, report: &mut CheckReport) -> Result<()> {
+    async fn name_paths(&mut self, manifest: &Manifest, report: &mut CheckReport) -> Result<()> {
         if self.bad.is_empty() && self.bad_segments.is_empty() {
             return Ok(());
         }
-        let mut named = FxHashSet::default();
-        let mut hit = FxHashMap::default();
-        let root = Way(None);
-        self.inode(&manifest.root, &root, &mut hit, &mut named, report).await?;
-        for (address, error) in &self.bad {
-            if !named.contains(address) {
-                let message = format!("item {address:?} is damaged, no path leads to it: {error}");
-                report.findings.push(Finding { path: None, message });
-            }
+        self.inode(&manifest.root, &Way(None), report).await?;
+        let mut unnamed: Vec<_> =
+            self.bad.iter().filter(|(address, _)| !self.named.contains(*address)).collect();
+        unnamed.sort_unstable_by_key(|(address, _)| **address);
+        for (address, (kind, error)) in unnamed {
+            let message = match kind {
+                ItemKind::Ledger => format!(
+                    "node {address:?} of the ledger is damaged: counts of references are lost, and what they were of is never \
+                     freed: {error}"
+                ),
+                ItemKind::Alias => {
+                    format!(
+                        "node {address:?} of the alias tree is damaged: nested clones cannot be looked into: {error}"
+                    )
+                }
+                ItemKind::Realm => format!(
+                    "node {address:?} of the tree of realms is damaged: clones of directories may not be made or \
+                     removed: {error}"
+                ),
+                _ => format!("item {address:?} ({kind:?}) is damaged, no path leads to it: {error}"),
+            };
+            find(report, None, message);
         }
-        for error in self.bad_segments.values() {
-            report.findings.push(Finding { path: None, message: error.clone() });
+        let mut segments: Vec<_> = self.bad_segments.iter().collect();
+        segments.sort_unstable();
+        for (segment, error) in segments {
+            find(report, None, format!("segment {:x} cannot be read: {error}", segment.0));
         }
         Ok(())
     }
 
     /// Whether something damaged lies below an item.
-    async fn hits(
-        &self,
-        address: Address,
-        kind: ItemKind,
-        hit: &mut FxHashMap<Address, bool>,
-    ) -> Result<bool> {
+    async fn hits(&mut self, address: Address, kind: ItemKind) -> Result<bool> {
         if self.of(address).is_some() {
             return Ok(true);
         }
         if kind == ItemKind::Frame {
             return Ok(false);
         }
-        if let Some(known) = hit.get(&address) {
+        if let Some(known) = self.hit.get(&address) {
             return Ok(*known);
         }
-        let mut links = EdgeCollector::default();
-        self.inner.items.node(Missing { address, kind }).await?.visit(&mut links);
+        let Some(links) = self.links(address, kind).await? else { return Ok(true) };
         let mut any = false;
-        for (child, kind) in links.edges {
-            any |= Box::pin(self.hits(child, kind, hit)).await?;
+        for (child, kind) in links {
+            any |= Box::pin(self.hits(child, kind)).await?;
         }
-        hit.insert(address, any);
+        self.hit.insert(address, any);
         Ok(any)
     }
 
-    async fn inode(
-        &self,
-        inode: &Inode,
-        way: &Way,
-        hit: &mut FxHashMap<Address, bool>,
-        named: &mut FxHashSet<Address>,
-        report: &mut CheckReport,
-    ) -> Result<()> {
+    async fn inode(&mut self, inode: &Inode, way: &Way, report: &mut CheckReport) -> Result<()> {
         report.inodes += 1;
         let mut links = EdgeCollector::default();
         crate::kinds::visit_inode(inode, &mut links);
         for (address, kind) in links.edges {
-            if report.findings.len() >= FINDINGS_MAX || !self.hits(address, kind, hit).await? {
+            if report.findings.len() >= FINDINGS_MAX || !self.hits(address, kind).await? {
                 continue;
             }
             if kind == ItemKind::Directory && self.of(address).is_none() {
-                self.directory(&Some(Link::Stored(address)), way, hit, named, report).await?;
+                self.directory(&Some(Link::Stored(address)), way, report).await?;
                 continue;
             }
             let mut found = Vec::new();
             self.damaged_below(address, kind, &mut found).await?;
-            for address in &found {
-                named.insert(*address);
-            }
+            self.named.extend(&found);
             let what = match kind {
                 ItemKind::Directory => "entries of this directory are lost",
                 ItemKind::Side => "files with several names are damaged in this clone",
                 _ => "content is damaged",
             };
             let error = found.first().and_then(|address| self.of(*address)).cloned().unwrap_or_default();
-            report.findings.push(Finding { path: Some(way.path()), message: format!("{what}: {error}") });
+            find(report, Some(way.path()), format!("{what}: {error}"));
         }
         Ok(())
     }
 
-    async fn damaged_below(&self, address: Address, kind: ItemKind, found: &mut Vec<Address>) -> Result<()> {
+    async fn damaged_below(
+        &mut self,
+        address: Address,
+        kind: ItemKind,
+        found: &mut Vec<Address>,
+    ) -> Result<()> {
         if self.of(address).is_some() {
             found.push(address);
             return Ok(());
@@ -521,9 +626,11 @@ impl Damage<'_> {
         if kind == ItemKind::Frame {
             return Ok(());
         }
-        let mut links = EdgeCollector::default();
-        self.inner.items.node(Missing { address, kind }).await?.visit(&mut links);
-        for (child, kind) in links.edges {
+        let Some(links) = self.links(address, kind).await? else {
+            found.push(address);
+            return Ok(());
+        };
+        for (child, kind) in links {
             Box::pin(self.damaged_below(child, kind, found)).await?;
         }
         Ok(())
@@ -531,22 +638,21 @@ impl Damage<'_> {
 
     /// Goes on below a directory whose root can be read.
     async fn directory(
-        &self,
+        &mut self,
         root: &Root<DirectoryTree>,
         way: &Way,
-        hit: &mut FxHashMap<Address, bool>,
-        named: &mut FxHashSet<Address>,
         report: &mut CheckReport,
     ) -> Result<()> {
         let mut stack: Vec<Address> = root.iter().filter_map(Link::address).collect();
         while let Some(address) = stack.pop() {
+            let is_hit = self.hits(address, ItemKind::Directory).await?;
             if let Some(error) = self.of(address) {
-                named.insert(address);
                 let message = format!("entries of this directory are lost: {error}");
-                report.findings.push(Finding { path: Some(way.path()), message });
+                self.named.insert(address);
+                find(report, Some(way.path()), message);
                 continue;
             }
-            if !self.hits(address, ItemKind::Directory, hit).await? {
+            if !is_hit {
                 continue;
             }
             let missing = Missing { address, kind: ItemKind::Directory };
@@ -558,7 +664,7 @@ impl Damage<'_> {
                 Body::Leaf(entries) => {
                     for (key, entry) in entries {
                         if let Entry::Inode(inode) = entry {
-                            Box::pin(self.inode(inode, &way.below(&key.name), hit, named, report)).await?;
+                            Box::pin(self.inode(inode, &way.below(&key.name), report)).await?;
                         }
                     }
                 }

@@ -3,7 +3,7 @@
 //! A checkpoint works on a snapshot of the state, which costs nothing: operations go on and copy what they change. Its steps: cut
 //! (snapshot and next log file, under the lock), frames, nodes, counts, the ledger's own nodes, seal, manifest, settle (under
 //! the lock: the live state forgets nodes that are now stored). If a step fails, what was done so far stays true and
-//! the next checkpoint goes on from there.
+//! the next checkpoint goes on from there. Damage to what is stored is no failure: see [`crate::damage`].
 
 mod settle;
 mod store;
@@ -19,8 +19,8 @@ use crate::kinds::{Ledger, visit_inode};
 use crate::log::writer::store_frame;
 use crate::namespace::State;
 use crate::pool::Inner;
-use crate::refcount::{self, Counter, EdgeCollector, Edges};
-use crate::segment::{ObjectName, Pinned, SegmentWriter};
+use crate::refcount::{self, Counted, Counter, EdgeCollector, Edges};
+use crate::segment::{Born, ObjectName, Pinned, SegmentWriter};
 use crate::tree::{Link, Root, Tree};
 use crate::{Error, ErrorKind, Result, gc};
 
@@ -41,13 +41,38 @@ pub(crate) struct Checkpointer {
     pub(crate) lost_nodes: Vec<Address>,
     /// The checkpoint interval that ended with the manifest; `None` while operations that were replayed are not part of it.
     pub(crate) counted: Option<u64>,
-    /// Objects that hold nothing live any more, with the pin of the states that may still need them; oldest first.
-    pub(crate) dead_objects: VecDeque<(Arc<()>, Vec<ObjectName>)>,
+    /// The segment table and the first log file of the manifest before the newest: what it needs is kept.
+    pub(crate) before: Before,
+    /// Objects that hold nothing live any more; oldest first.
+    pub(crate) dead_objects: VecDeque<DeadObjects>,
+}
+
+/// What the manifest before the newest needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Before {
+    pub(crate) table: u64,
+    pub(crate) log: u64,
+}
+
+impl Before {
+    fn of(manifest: &Manifest) -> Self {
+        Self { table: manifest.table, log: manifest.log }
+    }
+}
+
+/// Objects that hold nothing live any more.
+pub(crate) struct DeadObjects {
+    /// Of the states that may still need them.
+    pub(crate) pin: Arc<()>,
+    /// The first manifest that does not need them.
+    pub(crate) since: u64,
+    pub(crate) objects: Vec<ObjectName>,
 }
 
 impl Checkpointer {
     pub(crate) fn new(manifest: Manifest, writer: SegmentWriter) -> Self {
         Self {
+            before: Before::of(&manifest),
             manifest,
             writer,
             edges: Edges::default(),
@@ -84,7 +109,9 @@ pub(crate) struct Done {
 /// Makes a checkpoint. With `collect` all garbage is taken apart and all sparse segments are rewritten, else what is due.
 pub(crate) async fn checkpoint(inner: &Inner, collect: bool) -> Result<Done> {
     let mut checkpointer = inner.checkpointer.lock().await;
-    let error = match make(inner, &mut checkpointer, collect).await {
+    let made = make(inner, &mut checkpointer, collect).await;
+    inner.note_checkpoint(made.as_ref().err());
+    let error = match made {
         Ok(done) => return Ok(done),
         Err(error) => error,
     };
@@ -106,9 +133,9 @@ pub(crate) async fn checkpoint(inner: &Inner, collect: bool) -> Result<Done> {
 }
 
 /// Whether there is a newer manifest than this writer's own.
-async fn is_taken_over(inner: &Inner, own: u64) -> bool {
-    let newest = inner.items.objects().list(manifest::PREFIX).await.ok().and_then(|mut all| all.pop());
-    newest.is_some_and(|newest| newest.name > manifest::path(own))
+pub(crate) async fn is_taken_over(inner: &Inner, own: u64) -> bool {
+    let all = inner.items.objects().list(manifest::PREFIX).await.unwrap_or_default();
+    all.iter().filter_map(|object| manifest::number(&object.name)).any(|number| number > own)
 }
 
 async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<Done> {
@@ -130,7 +157,6 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
     storer.state(&snapshot);
     this.writer.put_full().await?;
 
-    let old_roots = root_edges(&this.manifest);
     let mut next = Manifest {
         number: this.manifest.number + 1,
         time: inner.clock.now(),
@@ -142,64 +168,37 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
         next_realm: snapshot.next_realm,
         sequence: snapshot.sequence,
         log,
+        newest_log: log,
         ..this.manifest.clone()
     };
 
-    // Counts.
-    let born: FxHashMap<_, _> = items.born_items().clone();
-    let before = born.clone();
-    let mut edges = this.edges.clone();
-    for (address, _) in root_edges(&next) {
-        *edges.entry(address).or_default() += 1;
-    }
-    let ledger_root = this.manifest.ledger.clone();
-    let mut counter = Counter::new(items, &ledger_root, born, this.manifest.garbage.clone());
-    counter.add(&edges).await?;
-    for (address, kind) in old_roots {
-        counter.remove(address, kind).await?;
-    }
-    counter.drop_unused(interval).await?;
-    let mut dead_ledger_nodes = this.manifest.ledger_dead.clone();
-    dead_ledger_nodes.append(&mut this.lost_nodes.clone());
-    counter.bury_ledger_nodes(&dead_ledger_nodes).await?;
-    let budget = if collect { usize::MAX } else { GARBAGE_BUDGET };
-    counter.take_apart(budget).await?;
-    let counted = counter.finish();
-
-    // Segments that lost items.
+    // Counts, and the ledger that has them.
+    let before: FxHashMap<_, _> = items.born_items().clone();
+    let mut ledger_root = this.manifest.ledger.clone();
+    let Accounts { counted, losses, empty, ledger } =
+        match account(inner, this, &next, &before, &ledger_root, interval, collect).await {
+            // Only nodes of the ledger are read there that nothing can do without.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                let lost = refcount::mend(&mut ledger_root, items.next_segment() << 24, items).await?;
+                tracing::error!(
+                    ranges = lost.len(),
+                    %error,
+                    "counts of references are lost: what they were of is never freed"
+                );
+                next.uncounted.extend(lost);
+                account(inner, this, &next, &before, &ledger_root, interval, collect).await?
+            }
+            accounts => accounts?,
+        };
+    next.abandoned += counted.abandoned;
     let mut done = Done { items_freed: counted.freed, ..Done::default() };
-    let mut losses = Vec::new();
-    let mut empty = Vec::new();
-    for (segment, indexes) in &counted.dead {
-        // A segment that is still being gathered is put first, so that its record is there.
-        if !items.table().contains_key(segment) {
-            this.writer.seal().await?;
-            inner.log.lock().await.seal_frames().await?;
-        }
-        let (record, directory) = items.directory(*segment).await?;
-        let bytes: u64 = indexes
-            .iter()
-            .filter_map(|index| directory.find(*index))
-            .map(|item| u64::from(item.stored_length))
-            .sum();
-        if u64::from(record.live_items) <= indexes.len() as u64 {
-            empty.push(*segment);
-        }
-        losses.push((*segment, indexes.len() as u32, bytes));
-    }
 
-    // The ledger, and its own nodes.
-    let nodes = Pinned::new(items);
-    let mut ledger = ledger_root.clone();
-    refcount::write_counts(&mut ledger, &counted.changes, &nodes).await?;
-    for segment in &empty {
-        refcount::drop_segment(&mut ledger, *segment, &nodes).await?;
-    }
+    // The ledger's own nodes.
     let mut storer = NodeStorer { writer: &mut this.writer, edges: &mut Edges::default(), items, interval };
     let written = storer.ledger(&ledger);
     this.lost_nodes.extend(&written);
     next.ledger = settled_root(&ledger);
-    next.ledger_dead = replaced_ledger_nodes(inner, &ledger_root, &ledger).await?;
+    next.ledger_dead = replaced_ledger_nodes(inner, &this.manifest.ledger, &ledger).await?;
     next.garbage = counted.garbage.clone();
     this.writer.seal().await?;
 
@@ -235,6 +234,7 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
     }
     let new_base = set_table(inner, &this.manifest, &mut next, &table).await?;
 
+    next.durable = next.sequence.max(inner.durable());
     inner.put_manifest(&next).await?;
 
     // From here on the checkpoint is made: nothing below may fail.
@@ -262,6 +262,7 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
     }
     this.edges.clear();
     this.lost_nodes.clear();
+    this.before = Before::of(&this.manifest);
     this.manifest = next;
     this.counted = Some(interval);
     items.metrics().items_freed.add(counted.freed);
@@ -270,11 +271,92 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
     items.metrics().checkpoints.add(1);
     drop(snapshot);
     drop(settle(inner));
-    this.dead_objects.push_back((inner.new_pin(), dead_objects));
-    inner.set_last_checkpoint(this.manifest.time, this.manifest.garbage.len() as u64);
+    let pin = inner.new_pin();
+    this.dead_objects.push_back(DeadObjects { pin, since: this.manifest.number, objects: dead_objects });
+    inner.set_last_checkpoint(&this.manifest);
     inner.progress.notify_waiters();
     gc::delete_replaced(inner, this).await;
     Ok(done)
+}
+
+/// What a checkpoint counts.
+struct Accounts {
+    counted: Counted,
+    /// Segments that lost items: how many, and their bytes.
+    losses: Vec<(SegmentId, u32, u64)>,
+    /// Those among them that have nothing live any more.
+    empty: Vec<SegmentId>,
+    ledger: Root<Ledger>,
+}
+
+/// Counts for `next` what the counts in `ledger_root` become. Changes nothing that a second try would not find again.
+///
+/// # Errors
+/// `Corrupt` if a node of the ledger cannot be read; other damage is contained.
+async fn account(
+    inner: &Inner,
+    this: &mut Checkpointer,
+    next: &Manifest,
+    born: &FxHashMap<Address, Born>,
+    ledger_root: &Root<Ledger>,
+    interval: u64,
+    collect: bool,
+) -> Result<Accounts> {
+    let items = &inner.items;
+    let mut edges = this.edges.clone();
+    for (address, _) in root_edges(next) {
+        *edges.entry(address).or_default() += 1;
+    }
+    let garbage = this.manifest.garbage.clone();
+    let mut counter = Counter::new(items, ledger_root, &next.uncounted, born.clone(), garbage);
+    counter.add(&edges).await?;
+    for (address, kind) in root_edges(&this.manifest) {
+        counter.remove(address, kind).await?;
+    }
+    counter.drop_unused(interval).await?;
+    let mut dead_ledger_nodes = this.manifest.ledger_dead.clone();
+    dead_ledger_nodes.append(&mut this.lost_nodes.clone());
+    counter.bury_ledger_nodes(&dead_ledger_nodes).await?;
+    let budget = if collect { usize::MAX } else { GARBAGE_BUDGET };
+    counter.take_apart(budget).await?;
+    let counted = counter.finish();
+
+    let mut losses = Vec::new();
+    let mut empty = Vec::new();
+    for (segment, indexes) in &counted.dead {
+        // A segment that is still being gathered is put first, so that its record is there.
+        if !items.table().contains_key(segment) {
+            this.writer.seal().await?;
+            inner.log.lock().await.seal_frames().await?;
+        }
+        // What no segment holds is lost already.
+        let Some(record) = items.table().get(segment).cloned() else { continue };
+        let bytes = match items.directory_at(*segment, &record).await {
+            Ok(directory) => indexes
+                .iter()
+                .filter_map(|index| directory.find(*index))
+                .map(|item| u64::from(item.stored_length))
+                .sum(),
+            // The segment goes once all of its items have been freed, whatever their sizes were.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                items.damage().list(*segment, &error);
+                0
+            }
+            Err(error) => return Err(error),
+        };
+        if u64::from(record.live_items) <= indexes.len() as u64 {
+            empty.push(*segment);
+        }
+        losses.push((*segment, indexes.len() as u32, bytes));
+    }
+
+    let nodes = Pinned::new(items);
+    let mut ledger = ledger_root.clone();
+    refcount::write_counts(&mut ledger, &counted.changes, &nodes).await?;
+    for segment in &empty {
+        refcount::drop_segment(&mut ledger, *segment, &nodes).await?;
+    }
+    Ok(Accounts { counted, losses, empty, ledger })
 }
 
 /// Ends the log file and takes a snapshot: the state, the number of the log file that follows it, and the checkpoint interval that ends.
@@ -331,7 +413,12 @@ async fn replaced_ledger_nodes(
             continue;
         }
         replaced.push(address);
-        let node = inner.items.node(crate::tree::Missing { address, kind: ItemKind::Ledger }).await?;
+        let node = match inner.items.node(crate::tree::Missing { address, kind: ItemKind::Ledger }).await {
+            Ok(node) => node,
+            // What it led to is not known any more and stays.
+            Err(error) if error.kind() == ErrorKind::Corrupt => continue,
+            Err(error) => return Err(error),
+        };
         let mut links = EdgeCollector::default();
         node.visit(&mut links);
         stack.extend(links.edges.into_iter().map(|(address, _)| address));

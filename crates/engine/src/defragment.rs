@@ -20,13 +20,12 @@ use std::sync::Arc;
 
 use crate::checkpoint::checkpoint;
 use crate::content::WINDOW_BYTES;
-use crate::kinds::Ledger;
 use crate::namespace::Trail;
 use crate::pool::Inner;
 use crate::record::{Content, Entry, Inode};
+use crate::refcount::Counts;
 use crate::report::DefragmentReport;
 use crate::segment::Pinned;
-use crate::tree::Root;
 use crate::usage::find_exclusive;
 use crate::{Error, ErrorKind, Ino, Kind, Result};
 
@@ -46,7 +45,7 @@ const ROOM_BYTES: u64 = 16 << 20;
 /// The state as the newest manifest has it, where every count is known.
 struct Base {
     root: Inode,
-    ledger: Root<Ledger>,
+    counts: Counts,
     /// The checkpoint interval that ended with it.
     interval: u64,
     /// Keeps its items from being deleted.
@@ -59,8 +58,8 @@ impl Base {
         let checkpointer = inner.checkpointer.lock().await;
         let interval = checkpointer.counted?;
         let manifest = &checkpointer.manifest;
-        let (root, ledger) = (manifest.root.clone(), manifest.ledger.clone());
-        Some(Base { root, ledger, interval, _pin: inner.pin() })
+        let (root, counts) = (manifest.root.clone(), Counts::of_manifest(manifest));
+        Some(Base { root, counts, interval, _pin: inner.pin() })
     }
 
     /// The inode at the end of a trail, if nothing else leads to anything on the way.
@@ -72,14 +71,14 @@ impl Base {
         let mut inode = self.root.clone();
         for key in &trail.keys {
             let entries = inode.directory().and_then(|directory| directory.entries.clone());
-            match find_exclusive(inner, &entries, key, &self.ledger, &nodes).await? {
+            match find_exclusive(inner, &entries, key, &self.counts, &nodes).await? {
                 Some(Entry::Inode(next)) => inode = Arc::unwrap_or_clone(next),
                 _ => return Ok(None),
             }
         }
         let Some(key) = &trail.side else { return Ok(Some(inode)) };
         let side = inode.directory().and_then(|directory| directory.realm.as_ref()?.side.clone());
-        let found = find_exclusive(inner, &side, key, &self.ledger, &nodes).await?;
+        let found = find_exclusive(inner, &side, key, &self.counts, &nodes).await?;
         Ok(found.map(Arc::unwrap_or_clone))
     }
 }
@@ -169,7 +168,7 @@ pub(crate) async fn everything(inner: &Inner) -> Result<DefragmentReport> {
     let mut files = walk::Files::new(&base.root);
     let mut rewriter = Rewriter::new(inner, base, Pace::Now, u64::MAX);
     while rewriter.may_go_on().await?
-        && let Some((trail, content)) = files.next(inner, &rewriter.base.ledger).await?
+        && let Some((trail, content)) = files.next(inner, &rewriter.base.counts).await?
     {
         match rewriter.file(None, &trail, &content, &mut Ranges::all()).await {
             Err(error) if error.kind() == ErrorKind::Corrupt => {

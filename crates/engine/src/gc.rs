@@ -10,11 +10,11 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::address::SegmentId;
-use crate::checkpoint::Checkpointer;
+use crate::checkpoint::{Before, Checkpointer};
 use crate::format::manifest;
 use crate::kinds::Ledger;
 use crate::pool::Inner;
-use crate::segment::{Directory, ObjectBuilder, ObjectName, Pinned, SegmentRecord};
+use crate::segment::{Directory, ObjectBuilder, ObjectName, Pinned, SegmentRecord, absent};
 use crate::tree::{self, Root};
 use crate::{ErrorKind, Result};
 
@@ -59,7 +59,7 @@ pub(crate) async fn compact(
                 Ok(record) => moved.push((segment, record)),
                 // What cannot be read is left as it is for `check` and `scrub` to report.
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    tracing::error!(segment = segment.0, %error, "a segment cannot be rewritten");
+                    inner.items.damage().segment(segment, table[&segment].live_items, &error);
                 }
                 Err(error) => return Err(error),
             }
@@ -95,6 +95,9 @@ fn choose(inner: &Inner, table: &BTreeMap<SegmentId, SegmentRecord>, collect: bo
     let mut small = Vec::new();
     let mut bytes = 0;
     for (segment, record) in table {
+        if !collect && inner.items.damage().keeps(*segment, record.live_items) {
+            continue;
+        }
         let sparse = record.live_bytes * 2 < record.bytes.saturating_sub(u64::from(record.directory_length));
         if sparse || is_left(record.object) {
             if collect || bytes < REWRITE_BYTES {
@@ -126,8 +129,12 @@ async fn rewrite(
     let mut kept = Directory::default();
     let mut read = Vec::with_capacity(live.len());
     for item in &live {
-        let stored = inner.items.objects().get(&path, item.offset, u64::from(item.stored_length)).await?;
-        item.open(segment, stored.clone())?;
+        let stored = inner.items.objects().get(&path, item.offset, u64::from(item.stored_length)).await;
+        let stored = stored.map_err(|error| absent(&path, error))?;
+        item.open(segment, stored.clone()).map_err(|error| {
+            let message = format!("{path}: item {}: {error}", item.index);
+            crate::Error::with_source(error.kind(), message, error)
+        })?;
         read.push(stored);
     }
     let start = builder.length() as u64;
@@ -173,15 +180,17 @@ async fn dead_items(
     }
 }
 
-/// Deletes what a durable manifest has replaced: older manifests, tables and log files, and objects that nobody reads any more. A
-/// failure costs space only; the next open tries again.
+/// Deletes what the last two manifests have replaced: older manifests, tables and log files, and objects that nobody reads any more.
+/// With what the manifest before the newest needs, the pool can be opened if the newest is damaged. A failure costs space
+/// only; the next open tries again.
 pub(crate) async fn delete_replaced(inner: &Inner, checkpointer: &mut Checkpointer) {
-    while let Some((pin, _)) = checkpointer.dead_objects.front() {
-        if Arc::strong_count(pin) > 1 {
+    let number = checkpointer.manifest.number;
+    while let Some(dead) = checkpointer.dead_objects.front() {
+        if dead.since >= number || Arc::strong_count(&dead.pin) > 1 {
             break;
         }
-        let (_, objects) = checkpointer.dead_objects.pop_front().expect("it was just looked at");
-        for object in &objects {
+        let dead = checkpointer.dead_objects.pop_front().expect("it was just looked at");
+        for object in &dead.objects {
             match inner.items.objects().delete(&object.path()).await {
                 Ok(()) => inner.items.forget_object(*object),
                 Err(error) => {
@@ -189,32 +198,31 @@ pub(crate) async fn delete_replaced(inner: &Inner, checkpointer: &mut Checkpoint
                 }
             }
         }
-        inner.items.forget_retired(&objects);
+        inner.items.forget_retired(&dead.objects);
     }
-    let manifest = &checkpointer.manifest;
-    let result = delete_older(inner, manifest.number, manifest.table, manifest.log).await;
-    if let Err(error) = result {
+    let waiting = checkpointer.dead_objects.iter().flat_map(|dead| &dead.objects);
+    inner.set_dead_bytes(waiting.filter_map(|object| inner.items.object_bytes(*object)).sum());
+    if let Err(error) = delete_older(inner, number, checkpointer.before).await {
         tracing::warn!(%error, "replaced objects could not be deleted");
     }
 }
 
-async fn delete_older(inner: &Inner, number: u64, table: u64, log: u64) -> Result<()> {
+async fn delete_older(inner: &Inner, number: u64, before: Before) -> Result<()> {
     let objects = inner.items.objects();
-    // The manifest before the newest stays, for a look at what was.
-    let keep_from = manifest::path(number.saturating_sub(1));
+    let keep_from = number.saturating_sub(1);
     for object in objects.list(manifest::PREFIX).await? {
-        if object.name < keep_from {
+        if manifest::number(&object.name).is_some_and(|number| number < keep_from) {
             objects.delete(&object.name).await?;
         }
     }
-    let newest_table = manifest::table_path(table);
+    let first_table = manifest::table_path(before.table);
     for object in objects.list(manifest::TABLE_PREFIX).await? {
-        if object.name < newest_table {
+        if object.name < first_table {
             objects.delete(&object.name).await?;
         }
     }
     for file in inner.log_store.list()? {
-        if file < log {
+        if file < before.log {
             inner.log_store.delete(file)?;
         }
     }

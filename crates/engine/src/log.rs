@@ -52,6 +52,13 @@ pub trait LogStore: Send + Sync + 'static {
     /// `NotFound`, `Store`.
     fn read(&self, number: u64) -> Result<Bytes>;
 
+    /// Keeps a durable copy of file `number` as it is now, outside of the log: nothing reads it or writes to it any more. If
+    /// there is such a copy already, that one stays.
+    ///
+    /// # Errors
+    /// `NotFound`, `NoSpace`, `Store`.
+    fn keep_copy(&self, number: u64) -> Result<()>;
+
     /// Gives file `number` back; its medium may be used again for a later number.
     ///
     /// # Errors

@@ -58,6 +58,8 @@ metrics! {
     segment_bytes,
     /// Nodes and frames read from segments.
     items_fetched,
+    /// Nodes and frames that were found damaged or missing.
+    items_unreadable,
     /// Bytes read from segments.
     fetched_bytes,
     /// Nodes and frames that were freed.

@@ -6,6 +6,7 @@
 //! still open it.
 //! [`Ino::ROOT`] is always known.
 
+mod background;
 mod guard;
 mod inner;
 mod pieces;

@@ -35,6 +35,16 @@ pub struct Status {
     pub garbage_queue: u64,
     /// Parts of files that were noted as fragmented and wait to be looked at.
     pub defragment_queue: u64,
+    /// Stored nodes and frames that were found damaged or missing since the pool was opened.
+    pub unreadable_items: u64,
+    /// Nodes that could not be read when they were to be freed, over the life of the pool. What they led to is kept for ever.
+    pub abandoned_nodes: u64,
+    /// Counts of references are lost: what they were of is never freed.
+    pub counts_lost: bool,
+    /// Why the log or a checkpoint could not be written the last time, if it is being tried again.
+    pub failing: Option<String>,
+    /// What was given up to open the pool, if anything was.
+    pub accepted_loss: Option<String>,
     /// Bytes written by callers that are not in a segment yet.
     pub dirty_bytes: u64,
     /// Bytes in memory: caches and dirty data.

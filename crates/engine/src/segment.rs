@@ -10,7 +10,7 @@ mod layout;
 mod writer;
 
 pub(crate) use cache::Pinned;
-pub(crate) use items::{Born, Items, ItemsSettings};
+pub(crate) use items::{Born, Items, ItemsSettings, absent};
 pub(crate) use layout::{Directory, Item, ObjectBuilder};
 pub(crate) use writer::SegmentWriter;
 

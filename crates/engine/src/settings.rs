@@ -34,6 +34,9 @@ pub struct Settings {
     pub capacity_bytes: Option<u64>,
     /// Files in many pieces are put together in the background and by a collection.
     pub defragment: bool,
+    /// Open a pool whose log or newest manifest is damaged, in the state that can still be read. What was synced after that state
+    /// is lost. Off, such a pool is refused.
+    pub accept_loss: bool,
     /// Random numbers from which a new pool gets its id and the key that hashes names.
     pub identity: [u64; 4],
     /// Bits of name hashes that a new pool uses. All, but in tests that want collisions.
@@ -63,6 +66,7 @@ impl Default for Settings {
             reserve_bytes: 64 << 20,
             capacity_bytes: None,
             defragment: true,
+            accept_loss: false,
             identity: std::array::from_fn(|_| random()),
             name_hash_mask: u64::MAX,
             realm_ids: crate::namespace::REALM_IDS,

@@ -12,7 +12,7 @@ mod scan;
 
 pub(crate) use edit::{insert, pull, pull_beside, remove, remove_range, update};
 pub(crate) use node::{
-    Addresses, AnyNode, Body, ChangedMark, ChangedNodes, Link, Node, Root, Tree, Visitor, VisitorMut,
+    Addresses, AnyNode, Body, Branch, ChangedMark, ChangedNodes, Link, Node, Root, Tree, Visitor, VisitorMut,
     decode_address,
 };
 pub(crate) use scan::{find, last_before, scan, scan_weighty, total_weight};

@@ -12,7 +12,7 @@ use crate::kinds::{DirectoryTree, FileTree, FrameLink, SideTree, visit_inode};
 use crate::namespace::Trail;
 use crate::pool::Inner;
 use crate::record::Inode;
-use crate::refcount::stored_count;
+use crate::refcount::Counts;
 use crate::report::Usage;
 use crate::segment::Pinned;
 use crate::tree::{self, Body, Link, Missing, Root, Tree, Visitor};
@@ -78,9 +78,12 @@ pub(crate) async fn usage(inner: &Inner, ino: Ino) -> Result<Usage> {
             Ok((inode, trail, view.state.root.clone(), view.pin()))
         })
         .await?;
-    let ledger = inner.checkpointer.lock().await.manifest.ledger.clone();
+    let counts = {
+        let checkpointer = inner.checkpointer.lock().await;
+        Counts::of_manifest(&checkpointer.manifest)
+    };
     let nodes = Pinned::new(&inner.items);
-    let alone = way_is_exclusive(inner, &state_root, &trail, &ledger, &nodes).await?;
+    let alone = way_is_exclusive(inner, &state_root, &trail, &counts, &nodes).await?;
 
     let mut links = Links::default();
     visit_inode(&inode, &mut links);
@@ -103,7 +106,7 @@ pub(crate) async fn usage(inner: &Inner, ino: Ino) -> Result<Usage> {
         shared.append(&mut exclusive);
     }
     while let Some((address, kind)) = exclusive.pop() {
-        let count = stored_count(&ledger, address, &nodes).await?;
+        let count = counts.of(address, &nodes).await?;
         if count > 1 {
             let seen = partly.entry(address).or_insert((kind, 0));
             seen.1 += 1;
@@ -154,13 +157,13 @@ async fn way_is_exclusive(
     inner: &Inner,
     root: &Inode,
     trail: &Trail,
-    ledger: &Root<crate::kinds::Ledger>,
+    counts: &Counts,
     nodes: &Pinned<'_>,
 ) -> Result<bool> {
     let mut inode = root.clone();
     for key in &trail.keys {
         let entries = inode.directory().and_then(|directory| directory.entries.clone());
-        match find_exclusive(inner, &entries, key, ledger, nodes).await? {
+        match find_exclusive(inner, &entries, key, counts, nodes).await? {
             Some(crate::record::Entry::Inode(next)) => inode = std::sync::Arc::unwrap_or_clone(next),
             _ => return Ok(false),
         }
@@ -173,13 +176,13 @@ pub(crate) async fn find_exclusive<K: Tree>(
     inner: &Inner,
     root: &Root<K>,
     key: &K::Key,
-    ledger: &Root<crate::kinds::Ledger>,
+    counts: &Counts,
     nodes: &Pinned<'_>,
 ) -> Result<Option<K::Value>> {
     let Some(mut link) = root.clone() else { return Ok(None) };
     loop {
         if let Some(address) = link.address()
-            && stored_count(ledger, address, nodes).await? > 1
+            && counts.of(address, nodes).await? > 1
         {
             return Ok(None);
         }

@@ -9,12 +9,16 @@ mod basics;
 mod clones;
 #[path = "engine/cold.rs"]
 mod cold;
+#[path = "engine/containment.rs"]
+mod containment;
 #[path = "engine/damage.rs"]
 mod damage;
 #[path = "engine/defragment.rs"]
 mod defragment;
 #[path = "engine/limits.rs"]
 mod limits;
+#[path = "engine/log_damage.rs"]
+mod log_damage;
 #[path = "engine/model.rs"]
 mod model;
 #[path = "engine/realms.rs"]

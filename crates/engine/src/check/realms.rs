@@ -50,6 +50,12 @@ pub(super) async fn check(inner: &Inner, manifest: &Manifest, marker: &mut Marke
         }
     }
     let outers = uses.aliases().await?;
+    if !marker.damage.bad.is_empty() {
+        // What uses a realm cannot be known from what cannot be read.
+        return Ok(());
+    }
+    let leaks = manifest.abandoned > 0;
+    let mut leaked = 0_u64;
     let mut found = uses.found;
     let mut ids: Vec<(u32, u32)> = Vec::new();
     let next = manifest.next_realm;
@@ -59,7 +65,9 @@ pub(super) async fn check(inner: &Inner, manifest: &Manifest, marker: &mut Marke
             (RealmKey::Uses(uid), RealmValue::Uses { id, uses }) => {
                 known.insert(uid);
                 let (found_id, found_uses) = found.remove(&uid).unwrap_or((id, 0));
-                if (found_id, found_uses) != (id, uses) || uid >= next.uid {
+                if leaks && found_id == id && found_uses < uses && uid < next.uid {
+                    leaked += 1;
+                } else if (found_id, found_uses) != (id, uses) || uid >= next.uid {
                     let message = format!(
                         "realm {uid} has the id {id} and {uses} uses by the tree of realms; \
                          {found_uses} uses of the id {found_id} were found"
@@ -82,6 +90,13 @@ pub(super) async fn check(inner: &Inner, manifest: &Manifest, marker: &mut Marke
     }
     for outer in outers.difference(&known) {
         marker.find(None, format!("realm {outer} is gone and still has aliases"));
+    }
+    if leaked > 0 {
+        let message = format!(
+            "{leaked} numbers of clones are not used again: {} nodes could not be read when they were freed",
+            manifest.abandoned
+        );
+        marker.find(None, message);
     }
     ids.sort_unstable();
     let mut expected = 1;

@@ -16,7 +16,6 @@ use crate::kinds::FrameLink;
 use crate::namespace::{Operation, Trail};
 use crate::pool::{Guard, Inner, NODE_MEMORY_BYTES};
 use crate::record::Content;
-use crate::refcount::stored_count;
 use crate::report::DefragmentReport;
 use crate::segment::Pinned;
 use crate::{Error, ErrorKind, Ino, Result};
@@ -124,7 +123,7 @@ impl<'a> Rewriter<'a> {
                     self.interrupted = true;
                     break Ok(());
                 }
-                let window = match windows.next(self.inner, &self.base.ledger).await {
+                let window = match windows.next(self.inner, &self.base.counts).await {
                     Ok(Some(window)) => window,
                     Ok(None) => break Ok(()),
                     Err(error) => break Err(error),
@@ -245,7 +244,7 @@ impl<'a> Rewriter<'a> {
         }
         let nodes = Pinned::new(&self.inner.items);
         for (address, frame) in &mut frames {
-            frame.count = stored_count(&self.base.ledger, *address, &nodes).await?;
+            frame.count = self.base.counts.of(*address, &nodes).await?;
         }
         Ok(Some(judge(&frames.into_values().collect::<Vec<_>>())))
     }

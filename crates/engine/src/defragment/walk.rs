@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 
 use super::has_extents;
-use crate::kinds::{DirectoryTree, Ledger, SideTree};
+use crate::kinds::{DirectoryTree, SideTree};
 use crate::namespace::Trail;
 use crate::pool::Inner;
 use crate::record::{Content, Entry, Inode};
-use crate::refcount::stored_count;
+use crate::refcount::Counts;
 use crate::segment::Pinned;
-use crate::tree::{Body, Link, Root, Tree};
+use crate::tree::{Body, Link, Tree};
 use crate::{ErrorKind, Result};
 
 /// What is still to be visited of a tree, with the trail of the directory that it is of.
@@ -32,16 +32,12 @@ impl Files {
     }
 
     /// The next file. What cannot be read is passed over; `check` and `scrub` report it.
-    pub(super) async fn next(
-        &mut self,
-        inner: &Inner,
-        ledger: &Root<Ledger>,
-    ) -> Result<Option<(Trail, Content)>> {
+    pub(super) async fn next(&mut self, inner: &Inner, counts: &Counts) -> Result<Option<(Trail, Content)>> {
         while self.found.is_empty() {
             let Some(part) = self.stack.pop() else { break };
             let visited = match &part {
-                Part::Entries(trail, link) => self.entries(inner, ledger, trail, link).await,
-                Part::Side(trail, link) => self.side(inner, ledger, trail, link).await,
+                Part::Entries(trail, link) => self.entries(inner, counts, trail, link).await,
+                Part::Side(trail, link) => self.side(inner, counts, trail, link).await,
             };
             match visited {
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
@@ -56,11 +52,11 @@ impl Files {
     async fn entries(
         &mut self,
         inner: &Inner,
-        ledger: &Root<Ledger>,
+        counts: &Counts,
         trail: &Trail,
         link: &Link<DirectoryTree>,
     ) -> Result<()> {
-        if is_shared(inner, ledger, link).await? {
+        if is_shared(inner, counts, link).await? {
             return Ok(());
         }
         match &inner.node(link).await?.body {
@@ -86,11 +82,11 @@ impl Files {
     async fn side(
         &mut self,
         inner: &Inner,
-        ledger: &Root<Ledger>,
+        counts: &Counts,
         trail: &Trail,
         link: &Link<SideTree>,
     ) -> Result<()> {
-        if is_shared(inner, ledger, link).await? {
+        if is_shared(inner, counts, link).await? {
             return Ok(());
         }
         match &inner.node(link).await?.body {
@@ -127,9 +123,9 @@ impl Files {
     }
 }
 
-async fn is_shared<K: Tree>(inner: &Inner, ledger: &Root<Ledger>, link: &Link<K>) -> Result<bool> {
+async fn is_shared<K: Tree>(inner: &Inner, counts: &Counts, link: &Link<K>) -> Result<bool> {
     match link.address() {
-        Some(address) => Ok(stored_count(ledger, address, &Pinned::new(&inner.items)).await? > 1),
+        Some(address) => Ok(counts.of(address, &Pinned::new(&inner.items)).await? > 1),
         None => Ok(false),
     }
 }

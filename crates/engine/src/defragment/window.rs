@@ -7,12 +7,12 @@ use std::collections::VecDeque;
 use super::WINDOW_BYTES;
 use crate::Result;
 use crate::address::Address;
-use crate::kinds::{Extent, FileTree, Ledger};
+use crate::kinds::{Extent, FileTree};
 use crate::pool::Inner;
 use crate::record::Content;
-use crate::refcount::stored_count;
+use crate::refcount::Counts;
 use crate::segment::Pinned;
-use crate::tree::{Body, Link, Root};
+use crate::tree::{Body, Link};
 
 /// The part of an extent that lies in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl Windows {
     }
 
     /// The next window that has extents.
-    pub(super) async fn next(&mut self, inner: &Inner, ledger: &Root<Ledger>) -> Result<Option<Window>> {
+    pub(super) async fn next(&mut self, inner: &Inner, counts: &Counts) -> Result<Option<Window>> {
         // An extent may begin before its window, but not by more than the length of a frame.
         let from = self.first.saturating_sub(1) * WINDOW_BYTES;
         let to = self.end.saturating_mul(WINDOW_BYTES);
@@ -103,7 +103,7 @@ impl Windows {
                 continue;
             }
             if let Some(address) = link.address()
-                && stored_count(ledger, address, &Pinned::new(&inner.items)).await? > 1
+                && counts.of(address, &Pinned::new(&inner.items)).await? > 1
             {
                 self.building.pass_over(low, high);
                 continue;

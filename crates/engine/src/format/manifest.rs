@@ -1,5 +1,7 @@
 //! The manifest: the root of everything, one numbered object for each checkpoint and each change of the writer.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::VERSION;
@@ -27,6 +29,12 @@ pub(crate) fn path(number: u64) -> String {
 /// The path of the segment table that was written with manifest `number`.
 pub(crate) fn table_path(number: u64) -> String {
     format!("{TABLE_PREFIX}{number:016x}")
+}
+
+/// The number in the path of a manifest; nothing for what no pool has put there.
+pub(crate) fn number(path: &str) -> Option<u64> {
+    let number = u64::from_str_radix(path.strip_prefix(PREFIX)?, 16).ok()?;
+    (self::path(number) == path).then_some(number)
 }
 
 /// A segment's record, or that it is no more.
@@ -60,6 +68,14 @@ pub(crate) struct Manifest {
     pub(crate) sequence: u64,
     /// The first log file to replay.
     pub(crate) log: u64,
+    /// The newest log file that there was.
+    pub(crate) newest_log: u64,
+    /// Operations that were durable, in this or in the log.
+    pub(crate) durable: u64,
+    /// Nodes that could not be read when they were to be taken apart, over the life of the pool. What they led to is kept.
+    pub(crate) abandoned: u64,
+    /// Addresses whose counts were lost, from one up to another: what the ledger does not name there is never freed.
+    pub(crate) uncounted: Vec<Range<u64>>,
     /// Manifest with which the segment table was last written whole; 0 is never.
     pub(crate) table: u64,
     /// What has changed in the segment table since.
@@ -197,6 +213,14 @@ impl Manifest {
             out.varint(self.next_segment);
             out.varint(self.sequence);
             out.varint(self.log);
+            out.varint(self.newest_log);
+            out.varint(self.durable);
+            out.varint(self.abandoned);
+            out.varint(self.uncounted.len() as u64);
+            for range in &self.uncounted {
+                out.u64(range.start);
+                out.u64(range.end);
+            }
             out.varint(self.table);
             encode_changes(&self.table_changes, out);
         })
@@ -225,10 +249,20 @@ impl Manifest {
             next_segment: from.varint()?,
             sequence: from.varint()?,
             log: from.varint()?,
+            newest_log: from.varint()?,
+            durable: from.varint()?,
+            abandoned: from.varint()?,
+            uncounted: (0..from.count(16)?).map(|_| Ok(from.u64()?..from.u64()?)).collect::<Result<_>>()?,
             table: from.varint()?,
             table_changes: decode_changes(from)?,
         };
         from.end()?;
+        if number(name).is_some_and(|number| number != manifest.number) {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("{name} is a copy of manifest {:016x} under another name", manifest.number),
+            ));
+        }
         Ok(manifest)
     }
 }

@@ -5,7 +5,8 @@
 //! have to be marked as written by a journal commit.) A fresh file starts with one step of zeros and grows by steps. A deleted file
 //! becomes a spare and is used again under a new name, with its blocks and its old content.
 //!
-//! Owns every `log-<16 hex digits>` and `spare-<n>` in its directory. After a failed sync a file accepts nothing more: the
+//! Owns every `log-<16 hex digits>` and `spare-<n>` in its directory, and makes `kept-<16 hex digits>`, which it never
+//! touches again. After a failed sync a file accepts nothing more: the
 //! kernel may have dropped what it could not write, so a later success would promise too much.
 
 use std::fs::File;
@@ -24,6 +25,7 @@ use crate::{Error, ErrorKind, Result};
 
 const LOG_PREFIX: &str = "log-";
 const SPARE_PREFIX: &str = "spare-";
+const KEPT_PREFIX: &str = "kept-";
 /// Most deleted files that are kept for later.
 const SPARES_MAX: usize = 2;
 /// Zeros are written in steps of this size, in bytes.
@@ -203,6 +205,24 @@ impl LogStore for FileLog {
         let size = file.file.metadata().map(|m| m.len());
         size.and_then(|size| disk::read_at(&file.file, 0, size as usize))
             .map_err(|e| Error::io(format!("cannot read log file {:?}", self.path(number)), e))
+    }
+
+    /// The copy is `kept-<16 hex digits>`.
+    fn keep_copy(&self, number: u64) -> Result<()> {
+        let kept = self.directory.join(format!("{KEPT_PREFIX}{number:016x}"));
+        if kept.exists() {
+            return Ok(());
+        }
+        let bytes = self.read(number)?;
+        let unfinished = self.directory.join(format!("{KEPT_PREFIX}{number:016x}-unfinished"));
+        let copy = || {
+            let file = File::create(&unfinished)?;
+            disk::write_all_at(&file, 0, &[&bytes])?;
+            file.sync_all()?;
+            disk::rename_new(&unfinished, &kept)?;
+            disk::sync_directory(&self.directory)
+        };
+        copy().map_err(|e| Error::io(format!("cannot keep a copy of log file {:?}", self.path(number)), e))
     }
 
     /// The directory is not synced: after a power cut the file may be back as it was, until a later `create`, which syncs the

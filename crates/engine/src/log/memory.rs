@@ -30,6 +30,7 @@ struct State {
     /// Deleted since the last `create`; a power cut may bring them back.
     deleted: BTreeMap<u64, MemoryFile>,
     capacity: Option<u64>,
+    kept: BTreeMap<u64, Bytes>,
 }
 
 #[derive(Default)]
@@ -58,6 +59,29 @@ impl MemoryLog {
     /// Limits the bytes of all files; an append that would go beyond answers `NoSpace`. `None` is no limit.
     pub fn set_capacity(&self, capacity_bytes: Option<u64>) {
         self.state.lock().capacity = capacity_bytes;
+    }
+
+    /// The copies that [`LogStore::keep_copy`] made.
+    pub fn kept(&self) -> BTreeMap<u64, Bytes> {
+        self.state.lock().kept.clone()
+    }
+
+    /// For tests: damages what is at rest, a bit that counts from the start of file `number`.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` if the file is shorter.
+    pub fn flip_bit(&self, number: u64, bit: u64) -> Result<()> {
+        let mut state = self.state.lock();
+        let file = state.file(number)?;
+        let byte = usize::try_from(bit / 8).ok().and_then(|at| file.bytes.get_mut(at));
+        let byte = byte.ok_or_else(|| Error::new(ErrorKind::Invalid, "the file is shorter"))?;
+        *byte ^= 1 << (bit % 8);
+        Ok(())
+    }
+
+    /// For tests: loses file `number` for good.
+    pub fn lose(&self, number: u64) {
+        self.state.lock().files.remove(&number);
     }
 
     /// Leaves the medium as a power cut would: what was synced stays; of the rest the seed chooses what is kept, torn at
@@ -222,6 +246,14 @@ impl LogStore for MemoryLog {
         let file = state.file(number)?;
         file.unsynced = None;
         answer(Bytes::copy_from_slice(&file.bytes), is_lost)
+    }
+
+    fn keep_copy(&self, number: u64) -> Result<()> {
+        let is_lost = self.enter()?;
+        let mut state = self.state.lock();
+        let bytes = Bytes::copy_from_slice(&state.file(number)?.bytes);
+        state.kept.entry(number).or_insert(bytes);
+        answer((), is_lost)
     }
 
     /// One that is not there is no error.

@@ -85,6 +85,9 @@ pub(crate) struct LogWriter {
     pending: VecDeque<Tail>,
     /// Sequence of the last operation that was appended and not yet synced.
     unsynced: Option<u64>,
+    key: batch::Key,
+    /// Sequence of the last operation that is known to be durable.
+    durable: u64,
 }
 
 impl LogWriter {
@@ -93,6 +96,8 @@ impl LogWriter {
         items: Arc<Items>,
         metrics: Arc<Metrics>,
         number: u64,
+        key: batch::Key,
+        durable: u64,
     ) -> Self {
         let frames = SegmentWriter::new(items.clone());
         Self {
@@ -105,6 +110,8 @@ impl LogWriter {
             offset: 0,
             pending: VecDeque::new(),
             unsynced: None,
+            key,
+            durable,
         }
     }
 
@@ -134,14 +141,17 @@ impl LogWriter {
             if tail.file != self.number {
                 // The next file begins when all of the one before is durable. A file of which that is known may be gone
                 // already, with the checkpoint that replaced it.
-                if self.unsynced.is_some() {
+                if let Some(last) = self.unsynced {
                     self.store.sync(self.number)?;
+                    self.durable = last;
                 }
                 self.number = tail.file;
                 self.offset = 0;
             }
             let payload = Bytes::from(std::mem::take(&mut tail.out.bytes));
-            let header = batch::header(self.number, tail.first, tail.operations, &payload);
+            let head =
+                batch::Head { sequence: tail.first, operations: tail.operations, durable: self.durable };
+            let header = batch::header(self.key, self.number, head, &payload);
             let length = (header.len() + payload.len()) as u64;
             let parts = [header, payload];
             let appended = self.store.append(self.number, self.offset, &parts);
@@ -156,8 +166,9 @@ impl LogWriter {
             self.unsynced = tail.last().or(self.unsynced);
             self.pending.pop_front();
         }
-        if self.unsynced.is_some() {
+        if let Some(last) = self.unsynced {
             self.store.sync(self.number)?;
+            self.durable = last;
         }
         Ok(self.unsynced.take())
     }

@@ -74,12 +74,18 @@ struct Taken {
 }
 
 impl Change<'_> {
-    /// Takes out of an orphan what carries an identity. Answers whether it is gone now (1) or more is left (0).
+    /// Takes out of an orphan what carries an identity. Answers whether it is gone now (1) or more is left (0). With no
+    /// `entries` it goes unread, as it cannot be read: the realms that are used below are never free again.
     pub(super) fn take_apart(&mut self, ino: Ino, entries: u32) -> Result<Outcome, Interrupt> {
         let orphans = Trail { orphan: true, ..Trail::default() };
         let key = orphan_key(ino);
         let Looked { inode, place, .. } = self.look(&orphans, &key)?.ok_or(ErrorKind::Stale)?;
-        let limit = entries.max(1) as usize;
+        if entries == 0 {
+            drop(inode);
+            self.take_entry(&orphans, &key)?;
+            return Ok(Outcome::Amount(1));
+        }
+        let limit = entries as usize;
         let taken = self.entries_to_take(&inode, place, limit)?;
         let side = self.side_to_take(&inode, place, limit - taken.len())?;
         drop(inode);

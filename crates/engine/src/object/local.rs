@@ -237,10 +237,14 @@ impl ObjectStore for LocalStore {
         // Never more than the object has: a caller may ask for "all of it" with a huge length.
         let length = length.min(opened.size.saturating_sub(offset));
         disk::read_at(&opened.file, offset, length as usize).map_err(|e| {
-            Error::io(
-                format!("cannot read {length} bytes at {offset} of object {name} in {:?}", self.root),
-                e,
-            )
+            let doing = format!("cannot read {length} bytes at {offset} of object {name} in {:?}", self.root);
+            // What the medium cannot read is lost, and trying again for ever would not bring it back.
+            match e.raw_os_error() {
+                Some(code) if code == rustix::io::Errno::IO.raw_os_error() => {
+                    Error::with_source(ErrorKind::Corrupt, doing, e)
+                }
+                _ => Error::io(doing, e),
+            }
         })
     }
 

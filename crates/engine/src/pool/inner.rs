@@ -11,10 +11,11 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
+use super::background::Health;
 use crate::address::SegmentId;
-use crate::checkpoint::{Checkpointer, checkpoint};
+use crate::checkpoint::Checkpointer;
 use crate::content;
-use crate::defragment::{self, Fragments, RecentClones};
+use crate::defragment::{Fragments, RecentClones};
 use crate::format::manifest::{self, Manifest};
 use crate::frame::{DirtyGauge, Frame};
 use crate::kinds::DirectoryTree;
@@ -26,7 +27,7 @@ use crate::namespace::{
 };
 use crate::pool::Guard;
 use crate::record::{AliasKey, Entry, Name, SideKey};
-use crate::report::{GcReport, Status};
+use crate::report::Status;
 use crate::segment::{Items, Pinned, SegmentRecord};
 use crate::tree::{Body, Link};
 use crate::{Attributes, Clock, Error, ErrorKind, Ino, Kind, Result, Settings, Timestamp};
@@ -40,6 +41,9 @@ const TAIL_FRAME_BYTES: u64 = 16 << 20;
 /// What a node takes in memory, in bytes, on average.
 pub(crate) const NODE_MEMORY_BYTES: u64 = 14 << 10;
 
+/// What is said to who is no longer the writer.
+const TAKEN_OVER: &str =
+    "another writer has taken over the pool; what was synced is safe, restart to continue from it";
 /// What operations change, under one lock.
 pub(crate) struct Core {
     pub(crate) state: State,
@@ -80,13 +84,13 @@ pub(crate) struct Inner {
     /// Told when memory was freed.
     pub(crate) progress: Notify,
     /// Told when much of the log waits to be written.
-    flush_work: Notify,
+    pub(super) flush_work: Notify,
     /// Told when a checkpoint is wanted.
-    checkpoint_work: Notify,
+    pub(super) checkpoint_work: Notify,
     durable: AtomicU64,
-    background_runs: AtomicBool,
-    closing: AtomicBool,
-    log_bytes: AtomicU64,
+    pub(super) background_runs: AtomicBool,
+    pub(super) closing: AtomicBool,
+    pub(super) log_bytes: AtomicU64,
     /// Bytes of records in the tail.
     tail_bytes: AtomicU64,
     space: Mutex<Option<(Duration, Option<crate::object::Space>)>>,
@@ -94,9 +98,9 @@ pub(crate) struct Inner {
     removals: AtomicU64,
     /// How many of them there were when room was last made.
     removals_tried: AtomicU64,
-    last_checkpoint: Mutex<(Timestamp, Duration)>,
-    garbage: AtomicU64,
+    pub(super) last_checkpoint: Mutex<(Timestamp, Duration)>,
     manifest_number: AtomicU64,
+    pub(super) health: Mutex<Health>,
 }
 
 /// The parts that recovery puts together.
@@ -114,6 +118,8 @@ pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) hasher: NameHasher,
     pub(crate) gauge: Arc<DirtyGauge>,
+    /// What was given up to open the pool, in words.
+    pub(crate) accepted_loss: Option<String>,
 }
 
 impl Inner {
@@ -134,7 +140,7 @@ impl Inner {
             durable: AtomicU64::new(parts.state.sequence),
             pool_id: manifest.pool_id,
             last_checkpoint: Mutex::new((manifest.time, parts.clock.monotonic())),
-            garbage: AtomicU64::new(manifest.garbage.len() as u64),
+            health: Mutex::new(Health { accepted_loss: parts.accepted_loss, ..Health::of(manifest) }),
             manifest_number: AtomicU64::new(manifest.number),
             items: parts.items,
             log: AsyncMutex::new(parts.log),
@@ -171,7 +177,7 @@ impl Inner {
     }
 
     /// Memory that writing frees: frames and nodes that are not stored, segments that are being gathered, the log's tail.
-    fn dirty_bytes(&self) -> u64 {
+    pub(super) fn dirty_bytes(&self) -> u64 {
         self.gauge.get()
             + self.dirty_nodes_bytes()
             + self.items.gathering_bytes()
@@ -476,15 +482,17 @@ impl Inner {
     /// Puts a manifest under its number. A number that is taken means that another writer has taken over.
     pub(crate) async fn put_manifest(&self, manifest: &Manifest) -> Result<()> {
         match self.items.objects().put(&manifest::path(manifest.number), vec![manifest.encode()]).await {
+            // A number can be free because others have gone on from it and deleted what was there.
+            Ok(()) if crate::checkpoint::is_taken_over(self, manifest.number).await => {
+                Err(self.stop(Error::new(ErrorKind::Fenced, TAKEN_OVER)))
+            }
             Ok(()) => {
                 self.manifest_number.store(manifest.number, Ordering::Relaxed);
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::Exists => Err(self.stop(Error::with_source(
-                ErrorKind::Fenced,
-                "another writer has taken over the pool; what was synced is safe, restart to continue from it",
-                error,
-            ))),
+            Err(error) if error.kind() == ErrorKind::Exists => {
+                Err(self.stop(Error::with_source(ErrorKind::Fenced, TAKEN_OVER, error)))
+            }
             Err(error) => Err(error),
         }
     }
@@ -503,110 +511,9 @@ impl Inner {
         core.pin.clone()
     }
 
-    pub(crate) fn set_last_checkpoint(&self, time: Timestamp, garbage: u64) {
-        *self.last_checkpoint.lock() = (time, self.clock.monotonic());
-        self.garbage.store(garbage, Ordering::Relaxed);
-        self.log_bytes.store(0, Ordering::Relaxed);
-    }
-
-    // ---- background ----
-
-    /// Writes the log while the pool is open: soon when much waits, in any case after the flush interval.
-    pub(crate) async fn flush_in_background(&self) {
-        let mut failures = 0u32;
-        while !self.closing.load(Ordering::Acquire) && self.core.read().stopped.is_none() {
-            let pause = self.settings.flush_interval * (1 << failures.min(5));
-            let work = std::pin::pin!(self.flush_work.notified());
-            futures::future::select(work, self.clock.sleep(pause)).await;
-            let ended = self.end_some().await;
-            if matches!(ended, Ok(true)) {
-                self.flush_work.notify_one();
-            }
-            failures = self.tried(ended.map(|_| ()).and(self.sync().await), failures);
-        }
-    }
-
-    /// Makes checkpoints while the pool is open, when they are due.
-    pub(crate) async fn checkpoint_in_background(&self) {
-        self.background_runs.store(true, Ordering::Release);
-        let mut failures = 0u32;
-        while !self.closing.load(Ordering::Acquire) && self.core.read().stopped.is_none() {
-            let pause =
-                self.settings.checkpoint_interval.min(Duration::from_millis(200)) * (1 << failures.min(5));
-            let work = std::pin::pin!(self.checkpoint_work.notified());
-            futures::future::select(work, self.clock.sleep(pause)).await;
-            if self.is_checkpoint_due() {
-                failures = self.tried(checkpoint(self, false).await.map(|_| ()), failures);
-            }
-            if self.settings.defragment && failures == 0 {
-                failures = self.tried(defragment::step(self).await, failures);
-            }
-        }
-        self.background_runs.store(false, Ordering::Release);
-        self.progress.notify_waiters();
-    }
-
-    /// Counts failures in a row of background work.
-    fn tried(&self, result: Result<()>, failures: u32) -> u32 {
-        match result {
-            Ok(()) => 0,
-            Err(error) => {
-                if self.core.read().stopped.is_none() {
-                    tracing::warn!(%error, "background work failed and will be tried again");
-                }
-                self.progress.notify_waiters();
-                failures + 1
-            }
-        }
-    }
-
-    pub(crate) fn is_checkpoint_due(&self) -> bool {
-        let now = self.clock.monotonic();
-        let changed = self.log_bytes.load(Ordering::Relaxed) > 0;
-        let (_, last) = *self.last_checkpoint.lock();
-        let log_bytes_max = self.settings.checkpoint_log_bytes.min(self.dirty_bytes_max());
-        self.dirty_bytes() > self.dirty_bytes_max() / 2
-            || self.log_bytes.load(Ordering::Relaxed) > log_bytes_max
-            || (changed && now.saturating_sub(last) >= self.settings.checkpoint_interval)
-            || (self.garbage.load(Ordering::Relaxed) > 0
-                && now.saturating_sub(last) >= Duration::from_millis(200))
-    }
-
-    pub(crate) async fn close(&self) -> Result<()> {
-        self.closing.store(true, Ordering::Release);
-        self.flush_work.notify_one();
-        self.checkpoint_work.notify_one();
-        let dropped = self.drop_unreachable().await;
-        let synced = dropped.and(self.sync().await);
-        let result = match synced {
-            Ok(()) => checkpoint(self, false).await.map(|_| ()),
-            Err(error) => Err(error),
-        };
-        let mut core = self.core.write();
-        if core.stopped.is_none() {
-            core.stopped = Some(Error::new(ErrorKind::Closed, "the pool has been closed"));
-        }
-        result
-    }
-
-    pub(crate) async fn gc(&self) -> Result<GcReport> {
-        let mut report = GcReport::default();
-        self.end_all().await?;
-        if self.settings.defragment {
-            let done = defragment::everything(self).await?;
-            report.windows_rewritten = done.windows_rewritten;
-            report.rewritten_bytes = done.rewritten_bytes;
-        }
-        // Rewritten segments let go of their old places one checkpoint later.
-        for _ in 0..2 {
-            let done = checkpoint(self, true).await?;
-            report.items_freed += done.items_freed;
-            report.segments_compacted += done.segments_compacted;
-            report.segments_deleted += done.segments_deleted;
-            report.freed_bytes += done.bytes_freed;
-        }
-        self.forget_space();
-        Ok(report)
+    /// Sequence of the last operation that is known to be durable.
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
     }
 
     // ---- state ----
@@ -624,6 +531,12 @@ impl Inner {
         };
         let realm_ids = self.realm_ids().await.unwrap_or_default();
         let pending = self.log.try_lock().map_or(0, |writer| writer.pending_bytes());
+        let (garbage_queue, abandoned_nodes, counts_lost, failing, accepted_loss) = {
+            let health = self.health.lock();
+            let failing = health.flush_error.clone().or_else(|| health.checkpoint_error.clone());
+            let Health { garbage, abandoned, uncounted, ref accepted_loss, .. } = *health;
+            (garbage, abandoned, uncounted, failing, accepted_loss.clone())
+        };
         let core = self.core.read();
         let totals = core.state.root.totals();
         let tail = core.tail.record_bytes() + core.tail.frame_bytes();
@@ -650,8 +563,13 @@ impl Inner {
             realms: core.state.root.directory().map_or(0, |directory| directory.totals.clones),
             realm_ids,
             realm_ids_max: u64::from(self.settings.realm_ids) - 1,
-            garbage_queue: self.garbage.load(Ordering::Relaxed),
+            garbage_queue,
             defragment_queue: self.fragments.lock().depth(),
+            unreadable_items: self.items.damage().items(),
+            abandoned_nodes,
+            counts_lost,
+            failing,
+            accepted_loss,
             dirty_bytes: self.gauge.get(),
             memory_bytes: memory,
             memory_bytes_max: self.settings.memory_bytes,

@@ -16,8 +16,19 @@ impl Inner {
         loop {
             let Some(ino) = self.unreachable.lock().pop() else { return Ok(()) };
             // It may have been found again by a number that somebody still knew.
-            if !self.locations.lock().is_needed(ino) {
-                self.drop_orphan(ino).await?;
+            if self.locations.lock().is_needed(ino) {
+                continue;
+            }
+            match self.drop_orphan(ino).await {
+                // The next open drops it.
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::error!(?ino, %error, "what was removed cannot be freed before the next start");
+                }
+                Err(error) => {
+                    self.unreachable.lock().push(ino);
+                    return Err(error);
+                }
+                Ok(()) => {}
             }
         }
     }
@@ -40,6 +51,7 @@ impl Inner {
                 Ok(Outcome::Amount(1)) => {}
                 Err(error) if error.kind() == ErrorKind::Stale => {}
                 Ok(_) => self.core.write().ending.apart.push(ino),
+                Err(error) if error.kind() == ErrorKind::Corrupt => self.drop_unread(ino, &error).await?,
                 Err(error) => {
                     self.core.write().ending.apart.push(ino);
                     return Err(error);
@@ -48,10 +60,29 @@ impl Inner {
         }
         let ended = self.freeable(STEPS_AT_ONCE);
         for realm in ended {
-            steps += usize::from(self.free_realm(realm).await?);
+            match self.free_realm(realm).await {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::error!(?realm, %error, "the number of a removed clone cannot be used again");
+                    self.core.write().ending.realms.remove(&realm.uid);
+                }
+                freed => steps += usize::from(freed?),
+            }
         }
         // What was taken may have been the last that kept something else.
         Ok(steps > 0)
+    }
+
+    /// Drops a removed directory that cannot be taken apart. What it leads to is freed as far as it can be read.
+    async fn drop_unread(&self, ino: Ino, error: &Error) -> Result<()> {
+        tracing::error!(?ino, %error, "a removed directory is damaged; numbers of clones below it are not used again");
+        match self.execute(Operation::TakeApart { ino, entries: 0 }).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                tracing::error!(?ino, %error, "what was removed cannot be freed before the next start");
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Stale => Ok(()),
+            dropped => dropped.map(|_| ()),
+        }
     }
 
     /// Does all of what removals have left, as far as nobody knows what was removed any more.

@@ -14,6 +14,7 @@ use super::layout::{Directory, FOOTER_TAIL_BYTES, parse_footer_tail, parse_objec
 use super::writer::Gathering;
 use super::{ObjectName, SegmentRecord};
 use crate::address::{Address, ItemKind, SegmentId};
+use crate::damage::Damage;
 use crate::metrics::Metrics;
 use crate::object::ObjectStore;
 use crate::tree::{AnyNode, ChangedNodes, Missing};
@@ -56,6 +57,7 @@ pub(crate) struct Items {
     /// Items that were written and that no count knows yet, with the checkpoint interval in which they were made.
     born: Mutex<FxHashMap<Address, Born>>,
     changed_nodes: ChangedNodes,
+    damage: Damage,
     /// Every stored segment.
     table: RwLock<BTreeMap<SegmentId, SegmentRecord>>,
     /// Records of segments that were moved or dropped, for those who still read an older state.
@@ -92,6 +94,7 @@ impl Items {
             settings,
             born: Mutex::default(),
             changed_nodes: ChangedNodes::default(),
+            damage: Damage::default(),
             table: RwLock::default(),
             retired: Mutex::default(),
             object_bytes: Mutex::default(),
@@ -209,10 +212,11 @@ impl Items {
         }
         let bytes = self.read(missing.address, missing.kind).await?;
         let node = AnyNode::decode(missing.kind, &bytes, missing.address).map_err(|error| {
-            Error::with_source(
-                ErrorKind::Corrupt,
-                format!("node {:?} cannot be decoded", missing.address),
-                error,
+            let message = format!("node {:?} cannot be decoded", missing.address);
+            self.damaged(
+                missing.address,
+                missing.kind,
+                Error::with_source(ErrorKind::Corrupt, message, error),
             )
         })?;
         self.nodes.insert(missing.address, node.clone());
@@ -242,6 +246,23 @@ impl Items {
     /// # Errors
     /// `Corrupt` if they are not there or not what was written, `Store`.
     pub(crate) async fn read(&self, address: Address, kind: ItemKind) -> Result<Bytes> {
+        self.find_and_read(address, kind).await.map_err(|error| self.damaged(address, kind, error))
+    }
+
+    /// Notes an item that is damaged.
+    fn damaged(&self, address: Address, kind: ItemKind, error: Error) -> Error {
+        if error.kind() == ErrorKind::Corrupt && self.damage.item(address, kind, &error) {
+            self.metrics.items_unreadable.add(1);
+        }
+        error
+    }
+
+    /// What could not be read.
+    pub(crate) fn damage(&self) -> &Damage {
+        &self.damage
+    }
+
+    async fn find_and_read(&self, address: Address, kind: ItemKind) -> Result<Bytes> {
         let segment = address.segment();
         let gathering = self.gathering.lock().get(&segment).cloned();
         if let Some(gathering) = gathering
@@ -350,18 +371,19 @@ impl Items {
         let start = size
             .checked_sub(tail_bytes)
             .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{path} is cut off")))?;
-        let tail = self.objects.get(&path, start, tail_bytes).await?;
+        let tail = self.objects.get(&path, start, tail_bytes).await.map_err(|error| absent(&path, error))?;
         let (length, checksum) = parse_footer_tail(&tail)?;
         let start = start
             .checked_sub(u64::from(length))
             .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{path} is cut off")))?;
-        let list = self.objects.get(&path, start, u64::from(length)).await?;
+        let list =
+            self.objects.get(&path, start, u64::from(length)).await.map_err(|error| absent(&path, error))?;
         parse_object_footer(&list, checksum)
     }
 }
 
 /// An object that should be there and is not, is damage; other failures are the store's.
-fn absent(path: &str, error: Error) -> Error {
+pub(crate) fn absent(path: &str, error: Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound => Error::with_source(ErrorKind::Corrupt, format!("{path} is missing"), error),
         _ => error,

@@ -54,6 +54,19 @@ impl World {
         self.try_open().unwrap()
     }
 
+    /// Opens what is damaged without what is lost.
+    pub fn open_with_loss(&mut self) -> Pool {
+        self.settings.accept_loss = true;
+        let pool = self.open();
+        self.settings.accept_loss = false;
+        pool
+    }
+
+    /// Loses an object for good.
+    pub fn lose_object(&self, name: &str) {
+        block_on(self.objects.delete(name)).unwrap();
+    }
+
     /// Bytes of an object.
     pub fn object(&self, name: &str) -> Vec<u8> {
         block_on(self.objects.get(name, 0, u64::MAX)).unwrap().to_vec()

@@ -48,6 +48,28 @@ fn appends_are_read_after_reopening() {
 }
 
 #[test]
+fn a_kept_copy_stays_whatever_becomes_of_the_file() {
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().to_owned();
+    let log = FileLog::open(directory.clone(), 0).unwrap();
+    log.create(3).unwrap();
+    log.append(3, 0, &bytes(7, 3000)).unwrap();
+    log.sync(3).unwrap();
+    // A copy that was broken off is made again.
+    std::fs::write(directory.join("kept-0000000000000003-unfinished"), b"half").unwrap();
+    log.keep_copy(3).unwrap();
+    log.append(3, 0, &bytes(8, 3000)).unwrap();
+    log.keep_copy(3).unwrap();
+    log.delete(3).unwrap();
+    log.create(4).unwrap();
+    let log = FileLog::open(directory.clone(), 0).unwrap();
+    assert_eq!(log.list().unwrap(), [4]);
+    let kept = std::fs::read(directory.join("kept-0000000000000003")).unwrap();
+    assert_eq!(&kept[..3000], &[7; 3000]);
+    assert_eq!(log.keep_copy(9).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
 fn blocks_are_there_before_they_are_needed() {
     let place = tempfile::tempdir().unwrap();
     let log = FileLog::open(place.path().to_owned(), 64 * MIB).unwrap();

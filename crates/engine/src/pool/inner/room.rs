@@ -79,8 +79,8 @@ impl Inner {
         if self.removals_tried.swap(removals, Ordering::Relaxed) == removals {
             return Ok(false);
         }
-        // Rewritten segments let go of their old places one checkpoint later.
-        for _ in 0..2 {
+        // Rewritten segments let go of their old places one checkpoint later, and those are deleted one later still.
+        for _ in 0..3 {
             match checkpoint(self, false).await {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(false),
@@ -95,7 +95,7 @@ impl Inner {
     }
 
     /// Has the store asked for its space by whoever needs to know next.
-    pub(super) fn forget_space(&self) {
+    pub(crate) fn forget_space(&self) {
         *self.space.lock() = None;
     }
 
