@@ -78,8 +78,14 @@ struct Ground {
 }
 
 impl Daemon {
-    /// Starts everything but mounts. `mount_point` is where the caller is going to mount.
-    pub(crate) fn start(settings: &Settings, mode: OpenMode, mount_point: Option<&Path>) -> Outcome<Self> {
+    /// Starts everything but mounts. `mount_point` is where the caller is going to mount. With
+    /// `accept_loss` a damaged pool is opened in the state that can be read.
+    pub(crate) fn start(
+        settings: &Settings,
+        mode: OpenMode,
+        mount_point: Option<&Path>,
+        accept_loss: bool,
+    ) -> Outcome<Self> {
         let place = &settings.storage.place;
         // Whoever has the pool already is the first to be named, and nothing can be made that is there.
         let existing = holds_pool(place)?.then(|| Ground::open(place, mode)).transpose()?;
@@ -95,7 +101,7 @@ impl Daemon {
             .enable_all()
             .build()
             .map_err(|error| Failure::new(format!("the runtime cannot start: {error}")))?;
-        let pool = open(settings, &ground, mode)?;
+        let pool = open(settings, &ground, mode, accept_loss)?;
         let checkpoints = on_big_stack("checkpoint", {
             let pool = pool.clone();
             move || futures::executor::block_on(pool.checkpoint_in_background())
@@ -149,6 +155,11 @@ impl Daemon {
     /// True if there was no pool before.
     pub(crate) fn created(&self) -> bool {
         self.created
+    }
+
+    /// What was given up to open the pool, if anything was.
+    pub(crate) fn accepted_loss(&self) -> Option<String> {
+        self.runtime.block_on(self.vfs.pool().status()).accepted_loss
     }
 
     /// Where the command line finds it.
@@ -338,8 +349,9 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-fn open(settings: &Settings, ground: &Ground, mode: OpenMode) -> Outcome<Pool> {
-    let (storage, engine) = (ground.storage.clone(), settings.engine());
+fn open(settings: &Settings, ground: &Ground, mode: OpenMode, accept_loss: bool) -> Outcome<Pool> {
+    let storage = ground.storage.clone();
+    let engine = offshoot_engine::Settings { accept_loss, ..settings.engine() };
     let clock = Arc::new(SystemClock::default());
     let opening =
         on_big_stack("open", move || futures::executor::block_on(Pool::open(storage, clock, engine, mode)))?;

@@ -98,6 +98,8 @@ impl From<Problem> for Failure {
             Kind::Engine(ErrorKind::Fenced) => {
                 Some("another server has taken over this pool; stop one of the two".into())
             }
+            // What cannot be opened says itself what to do; there is no server to scrub.
+            Kind::Engine(ErrorKind::Corrupt) if problem.detail.contains("--accept-loss") => None,
             Kind::Engine(ErrorKind::Corrupt) => Some("`offshoot scrub` names every file that is hit".into()),
             Kind::Engine(ErrorKind::NewerFormat) => {
                 Some("use the newer version of offshoot that wrote it".into())

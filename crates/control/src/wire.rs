@@ -612,6 +612,16 @@ pub struct PoolBody {
     pub total_bytes: u64,
     /// Last checkpoint.
     pub last_checkpoint: Time,
+    /// Stored nodes and frames that were found damaged or missing since the start.
+    pub unreadable_items: u64,
+    /// Nodes that could not be read when they were to be freed; what they led to is kept for ever.
+    pub abandoned_nodes: u64,
+    /// Counts of references are lost: what they were of is never freed.
+    pub counts_lost: bool,
+    /// Why the log or a checkpoint could not be written the last time, if it is being tried again.
+    pub failing: Option<String>,
+    /// What was given up to open the pool, if anything was.
+    pub accepted_loss: Option<String>,
     /// Why the pool accepts no changes, if it does not.
     pub stopped: Option<String>,
 }

@@ -33,7 +33,14 @@ impl Scrub {
 }
 
 fn verify(context: &Context, kind: JobKind, label: &str) -> Outcome {
-    let JobResult::Report(report) = job::run(context, kind, label)? else {
+    // What it fails of is in the log; that the same command should be tried is no advice.
+    let ran = job::run(context, kind, label).map_err(|failure| match failure.advice.clone() {
+        Some(advice) if advice.contains("scrub") => {
+            Failure { advice: Some("the server's log says what was met".into()), ..failure }
+        }
+        advice => Failure { advice, ..failure },
+    });
+    let JobResult::Report(report) = ran? else {
         return Err(Failure::new("the server answered a verification with something else"));
     };
     context.output.value(&report, |report| describe(report, kind))?;
@@ -42,7 +49,7 @@ fn verify(context: &Context, kind: JobKind, label: &str) -> Outcome {
     }
     let advice = match kind {
         JobKind::Check => {
-            "`offshoot scrub` names every file that is hit; restore those from a copy elsewhere"
+            "`offshoot scrub` reads the content of all files too; restore what is named from a copy elsewhere"
         }
         _ => "what is named can no longer be read; restore it from a copy elsewhere, the rest is sound",
     };

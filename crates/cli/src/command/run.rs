@@ -3,6 +3,7 @@
 use clap::Args;
 use offshoot_engine::OpenMode;
 
+use super::up::AcceptLoss;
 use crate::Context;
 use crate::daemon::{Daemon, notify};
 use crate::failure::{Failure, Outcome};
@@ -16,6 +17,8 @@ pub(crate) struct Run {
     /// Fail if there is no pool yet, instead of making one
     #[arg(long)]
     no_create: bool,
+    #[command(flatten)]
+    loss: AcceptLoss,
 }
 
 impl Run {
@@ -26,8 +29,12 @@ impl Run {
         })?;
         let settings = Settings::load(config)?;
         let mode = if self.no_create { OpenMode::Existing } else { OpenMode::CreateIfMissing };
-        let daemon = Daemon::start(&settings, mode, settings.fuse.mount_point.as_deref())?;
+        let daemon =
+            Daemon::start(&settings, mode, settings.fuse.mount_point.as_deref(), self.loss.accept_loss)?;
         let output = &context.output;
+        if let Some(loss) = daemon.accepted_loss() {
+            output.note(&format!("Opened with loss: {loss}."));
+        }
         if daemon.created() {
             output
                 .note(&format!("Made a new pool at {}. It is not encrypted.", settings.storage.place.url()));

@@ -7,7 +7,7 @@ use offshoot_control::wire::StatusBody;
 use super::du::contents;
 use crate::Context;
 use crate::failure::Outcome;
-use crate::output::{Table, count, size};
+use crate::output::{Table, count, counted, size};
 
 /// Tell the state of the server and its pool
 #[derive(Args)]
@@ -26,6 +26,15 @@ pub(super) fn describe(status: &StatusBody) -> String {
     let mut table = Table::facts();
     if let Some(why) = &pool.stopped {
         table.fact("STOPPED", format!("the pool accepts no changes: {why}"));
+    }
+    if let Some(why) = &pool.failing {
+        table.fact("FAILING", format!("{why}; it is tried again"));
+    }
+    if let Some(loss) = &pool.accepted_loss {
+        table.fact("LOSS", loss);
+    }
+    if let Some(damage) = damage(status) {
+        table.fact("DAMAGE", damage);
     }
     table.fact("Pool", format!("{} (id {})", server.storage_url, pool.id));
     let since = time::for_table(server.started.0);
@@ -52,6 +61,28 @@ pub(super) fn describe(status: &StatusBody) -> String {
     table.fact("Durability", durability(status));
     table.fact("Jobs", count(status.jobs_running));
     table.text()
+}
+
+/// What is known to be damaged, and what to do.
+fn damage(status: &StatusBody) -> Option<String> {
+    let pool = &status.pool;
+    let mut parts = Vec::new();
+    if pool.unreadable_items > 0 {
+        parts.push(format!(
+            "{} cannot be read, `offshoot scrub` names the files",
+            counted(pool.unreadable_items, "stored item")
+        ));
+    }
+    if pool.abandoned_nodes > 0 {
+        parts.push(format!(
+            "{} could not be read when freed, the space of what was below is lost",
+            counted(pool.abandoned_nodes, "node")
+        ));
+    }
+    if pool.counts_lost {
+        parts.push("counts of references are lost, what they were of is whole and never freed".to_owned());
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 fn durability(status: &StatusBody) -> String {

@@ -29,6 +29,20 @@ pub(crate) struct Up {
     /// Serve without a mount
     #[arg(long, conflicts_with = "mount")]
     no_mount: bool,
+    #[command(flatten)]
+    loss: AcceptLoss,
+}
+
+/// What `up` and `run` do with a pool that is damaged.
+#[derive(Args)]
+pub(super) struct AcceptLoss {
+    /// Open a damaged pool in the newest state that can be read
+    ///
+    /// A pool whose log or newest manifest is damaged is refused, and the words of the refusal say what is lost. Copy the
+    /// data directory first. With this flag the pool opens without what is lost, tells it, and keeps what is damaged:
+    /// log files as log/kept-NUMBER, manifests in pool/damaged. A sound pool opens as ever.
+    #[arg(long)]
+    pub(super) accept_loss: bool,
 }
 
 /// What became of the mount.
@@ -48,7 +62,11 @@ impl Up {
         let settings = Settings::embedded(&data);
         let wants_mount = !self.no_mount && impossible().is_none();
         let point = wants_mount.then(|| mount_point_to_make(&self.mount)).transpose()?.flatten();
-        let daemon = Daemon::start(&settings, OpenMode::CreateIfMissing, point.as_deref())?;
+        let daemon =
+            Daemon::start(&settings, OpenMode::CreateIfMissing, point.as_deref(), self.loss.accept_loss)?;
+        if let Some(loss) = daemon.accepted_loss() {
+            context.output.note(&format!("Opened with loss: {loss}."));
+        }
         let mounted = match self.mount(&daemon) {
             Ok(mounted) => mounted,
             Err(failure) => {

@@ -12,7 +12,7 @@ pub(super) async fn text(service: &Service) -> String {
     }
     let status = service.status().await;
     let pool = &status.pool;
-    let gauges: [(&str, &str, u64); 20] = [
+    let gauges: [(&str, &str, u64); 24] = [
         ("up", "The pool accepts changes.", u64::from(pool.stopped.is_none())),
         ("files", "Files of all kinds but directories.", pool.files),
         ("directories", "Directories.", pool.directories),
@@ -26,6 +26,14 @@ pub(super) async fn text(service: &Service) -> String {
             "defragment_queue",
             "Parts of files noted as fragmented that wait to be looked at.",
             pool.defragment_queue,
+        ),
+        ("unreadable_items", "Stored items that were found damaged or missing.", pool.unreadable_items),
+        ("abandoned_nodes", "Nodes that could not be read when they were freed.", pool.abandoned_nodes),
+        ("counts_lost", "Counts of references are lost.", u64::from(pool.counts_lost)),
+        (
+            "upkeep_failing",
+            "The log or a checkpoint could not be written.",
+            u64::from(pool.failing.is_some()),
         ),
         ("dirty_bytes", "Bytes written that are in no segment yet.", pool.dirty_bytes),
         ("unsynced_bytes", "Bytes acknowledged that are not durable yet.", pool.unsynced_bytes),

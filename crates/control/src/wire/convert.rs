@@ -147,6 +147,11 @@ impl From<Status> for PoolBody {
             free_bytes: from.free_bytes,
             total_bytes: from.total_bytes,
             last_checkpoint: from.last_checkpoint.into(),
+            unreadable_items: from.unreadable_items,
+            abandoned_nodes: from.abandoned_nodes,
+            counts_lost: from.counts_lost,
+            failing: from.failing,
+            accepted_loss: from.accepted_loss,
             stopped: from.stopped,
         }
     }

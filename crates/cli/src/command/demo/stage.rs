@@ -60,7 +60,8 @@ impl Stage {
             "No server with a mount was found; a temporary one plays in {}.",
             directory.display()
         ));
-        let started = Daemon::start(&Settings::embedded(&directory.join("data")), OpenMode::Create, None);
+        let started =
+            Daemon::start(&Settings::embedded(&directory.join("data")), OpenMode::Create, None, false);
         let daemon = match started {
             Ok(daemon) => daemon,
             Err(failure) => {
