@@ -61,7 +61,6 @@ pub(crate) struct Control {
 pub(crate) struct Fuse {
     pub(crate) mount_point: Option<PathBuf>,
     pub(crate) threads: usize,
-    pub(crate) follow_caller: bool,
     /// `None`: if root runs the server.
     pub(crate) allow_other: Option<bool>,
 }
@@ -108,7 +107,7 @@ impl Default for Settings {
 impl Default for Fuse {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(4, |threads| threads.get().clamp(2, 16));
-        Self { mount_point: None, threads, follow_caller: true, allow_other: None }
+        Self { mount_point: None, threads, allow_other: None }
     }
 }
 

@@ -49,8 +49,6 @@ pub struct FuseOptions {
     pub mount_point: PathBuf,
     /// Threads that serve requests, at least 1.
     pub threads: usize,
-    /// While one thread alone asks, requests are served on its processor.
-    pub follow_caller: bool,
     /// Users other than the one who mounts may use it.
     pub allow_other: bool,
     /// Nothing can be changed through it.
@@ -68,7 +66,6 @@ impl FuseOptions {
         FuseOptions {
             mount_point: mount_point.into(),
             threads: (cores * 2).clamp(4, 32),
-            follow_caller: true,
             allow_other: rustix::process::geteuid().is_root(),
             read_only: false,
             trusted: false,

@@ -87,7 +87,6 @@ impl FuseMounts {
     fn options(&self, request: &MountRequest, mount_point: PathBuf) -> FuseOptions {
         let mut options = FuseOptions::new(mount_point);
         options.threads = self.settings.threads;
-        options.follow_caller = self.settings.follow_caller;
         options.read_only = request.read_only;
         options.source = Some(self.source.clone());
         if let Some(allow_other) = request.allow_other.or(self.settings.allow_other) {

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::{AccessTime, GIB, Place, Settings};
 
 /// All keys.
-pub(super) const KNOWN: [&str; 15] = [
+pub(super) const KNOWN: [&str; 14] = [
     "storage.url",
     "storage.durability",
     "storage.compression",
@@ -22,7 +22,6 @@ pub(super) const KNOWN: [&str; 15] = [
     "control.token_file",
     "servers.fuse.mount_point",
     "servers.fuse.threads",
-    "servers.fuse.follow_caller",
     "servers.fuse.allow_other",
     "servers.fuse.access_time",
 ];
@@ -152,7 +151,6 @@ fn fuse(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> {
             .filter(|threads| (1..=256).contains(threads))
             .ok_or("`servers.fuse.threads` is a whole number from 1 to 256")?;
     }
-    fuse.follow_caller = values.flag("servers.fuse.follow_caller")?.unwrap_or(fuse.follow_caller);
     fuse.allow_other = values.flag("servers.fuse.allow_other")?;
     if let Some(text) = values.text("servers.fuse.access_time")? {
         settings.access_time = match text.as_str() {

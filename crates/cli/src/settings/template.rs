@@ -36,8 +36,6 @@ socket = "/run/offshoot/control.sock"
 # mount_point = "/mnt/offshoot"
 # Threads that serve the kernel, 1 to 256; without it, as many as there are processors, 2 to 16.
 # threads = 4
-# While one thread alone asks, serve it on its own processor: half the time a request. Off, where threads must not choose.
-follow_caller = true
 # Whether other users than the server's may enter; without it, only if root runs the server.
 # allow_other = true
 # relatime: access times are updated as Linux does by default. none: never.

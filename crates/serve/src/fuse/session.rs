@@ -1,7 +1,6 @@
 //! [`FuseSession`]: the life of one mount, from making it to its last request.
 
 mod handshake;
-mod placement;
 mod wait;
 mod worker;
 
@@ -16,7 +15,6 @@ use futures::executor::block_on;
 use offshoot_vfs::{AccessTime, Flusher, Vfs, Watcher};
 use parking_lot::Mutex;
 
-use self::placement::Placement;
 use self::worker::{BUFFER_BYTES, Ending, Shared, Worker};
 use super::device::{Device, Notifier};
 use super::handles::Handles;
@@ -100,7 +98,7 @@ impl FuseSession {
         let flusher: Arc<dyn Flusher> = writeback;
         vfs.add_flusher(Arc::downgrade(&flusher));
         let requests = Requests::new(vfs, runtime, handles, &agreement);
-        let shared = Arc::new(Shared { requests, placement: Placement::new(options.follow_caller), ending });
+        let shared = Arc::new(Shared { requests, ending });
         let threads = start(&shared, device, notifier, options.threads.max(1))?;
         read_ahead(point.device_number());
         tracing::info!(mount_point = %point.path().display(), "mounted");

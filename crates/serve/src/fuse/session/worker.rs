@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use super::placement::{Asked, Place, Placement};
 use super::wait;
 use crate::fuse::device::Device;
 use crate::fuse::invalidate::Invalidation;
@@ -24,7 +23,6 @@ const STACK_BYTES: usize = 2 << 20;
 /// What all workers of a mount share.
 pub(super) struct Shared {
     pub(super) requests: Requests,
-    pub(super) placement: Placement,
     pub(super) ending: Ending,
 }
 
@@ -58,15 +56,9 @@ impl Worker {
     fn run(&self, device: &Arc<Device>) {
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut reply = Reply::new();
-        let mut place = Place::of_this_thread();
         loop {
-            place.follow(&self.0.placement);
             match wait::next(device, &mut buffer) {
-                Ok(Some(length)) => {
-                    let request = &buffer[..length];
-                    let _serving = self.0.placement.serve(Asked::by(request));
-                    self.0.requests.serve(device, request, &mut reply);
-                }
+                Ok(Some(length)) => self.0.requests.serve(device, &buffer[..length], &mut reply),
                 Ok(None) => return,
                 Err(error) => {
                     let mount_point = self.0.ending.point.path().display();

@@ -23,8 +23,6 @@ mod valid {
     pub(super) const MTIME_NOW: u32 = 1 << 8;
 }
 
-/// Handle and offset stand before the size that a read asks for.
-const READ_SIZE_OFFSET: usize = 16;
 const WRITE_KILL_SET_ID: u32 = 1 << 2;
 const SETXATTR_KILL_SET_GID: u32 = 1 << 0;
 
@@ -60,15 +58,6 @@ impl Header {
         let extension_bytes = usize::from(fields.u16()?) * super::ALIGNMENT;
         fields.skip(2)?;
         Ok(Header { opcode, unique, node, uid, gid, pid, length, extension_bytes })
-    }
-
-    /// How much data goes one way or the other, in bytes, of which a request is never trusted to be well made.
-    pub(in crate::fuse) fn transfer_bytes(&self, request: &[u8]) -> u32 {
-        if self.opcode != opcode::READ {
-            return self.length;
-        }
-        let mut fields = Fields::new(request);
-        fields.skip(HEADER_BYTES + READ_SIZE_OFFSET).and_then(|()| fields.u32()).unwrap_or_default()
     }
 }
 
