@@ -117,7 +117,13 @@ impl Daemon {
         let vfs = Vfs::new(pool, VfsSettings { access_time });
         let source = runtime.block_on(source(&settings.storage.place, &vfs));
         let fuse = settings.fuse.clone();
-        let mounts = Arc::new(FuseMounts::new(vfs.clone(), runtime.handle().clone(), fuse, source.clone()));
+        let mounts = Arc::new(FuseMounts::new(
+            vfs.clone(),
+            runtime.handle().clone(),
+            fuse,
+            settings.cache.memory_bytes,
+            source.clone(),
+        ));
         let mounter: Arc<dyn Mounter> = Arc::clone(&mounts) as Arc<dyn Mounter>;
         let service = Arc::new(Service::new(
             vfs.clone(),

@@ -602,6 +602,8 @@ pub struct PoolBody {
     pub unsynced_bytes: u64,
     /// Bytes of log since the last checkpoint.
     pub log_bytes: u64,
+    /// Inodes that clients know and have not given back.
+    pub known_inodes: u64,
     /// Bytes in memory.
     pub memory_bytes: u64,
     /// Their bound.

@@ -47,6 +47,8 @@ pub struct Status {
     pub accepted_loss: Option<String>,
     /// Bytes written by callers that are not in a segment yet.
     pub dirty_bytes: u64,
+    /// Inodes that callers know and have not given back.
+    pub known_inodes: u64,
     /// Bytes in memory: caches and dirty data.
     pub memory_bytes: u64,
     /// The bound of `memory_bytes`.

@@ -19,12 +19,16 @@ use crate::settings::Fuse;
 
 /// Processes that are named when a mount is busy.
 const HOLDERS_SHOWN_MAX: usize = 5;
+/// The part of the memory setting that goes into inodes which the kernel knows, and what one takes, in bytes, about.
+const KNOWN_SHARE: u64 = 8;
+const KNOWN_BYTES: u64 = 150;
 
 /// Makes, keeps and takes away mounts.
 pub(super) struct FuseMounts {
     vfs: Vfs,
     runtime: tokio::runtime::Handle,
     settings: Fuse,
+    known_max: usize,
     source: String,
     held: Mutex<Vec<Arc<Held>>>,
 }
@@ -47,8 +51,16 @@ impl Held {
 }
 
 impl FuseMounts {
-    pub(super) fn new(vfs: Vfs, runtime: tokio::runtime::Handle, settings: Fuse, source: String) -> Self {
-        Self { vfs, runtime, settings, source, held: Mutex::default() }
+    /// `memory_bytes` is the memory setting of the engine.
+    pub(super) fn new(
+        vfs: Vfs,
+        runtime: tokio::runtime::Handle,
+        settings: Fuse,
+        memory_bytes: u64,
+        source: String,
+    ) -> Self {
+        let known_max = (memory_bytes / KNOWN_SHARE / KNOWN_BYTES) as usize;
+        Self { vfs, runtime, settings, known_max, source, held: Mutex::default() }
     }
 
     /// The mounts that still are; someone may have unmounted the others with `umount`.
@@ -87,6 +99,7 @@ impl FuseMounts {
     fn options(&self, request: &MountRequest, mount_point: PathBuf) -> FuseOptions {
         let mut options = FuseOptions::new(mount_point);
         options.threads = self.settings.threads;
+        options.known_max = self.known_max;
         options.read_only = request.read_only;
         options.source = Some(self.source.clone());
         if let Some(allow_other) = request.allow_other.or(self.settings.allow_other) {

@@ -12,7 +12,7 @@ pub(super) async fn text(service: &Service) -> String {
     }
     let status = service.status().await;
     let pool = &status.pool;
-    let gauges: [(&str, &str, u64); 24] = [
+    let gauges: [(&str, &str, u64); 25] = [
         ("up", "The pool accepts changes.", u64::from(pool.stopped.is_none())),
         ("files", "Files of all kinds but directories.", pool.files),
         ("directories", "Directories.", pool.directories),
@@ -35,6 +35,7 @@ pub(super) async fn text(service: &Service) -> String {
             "The log or a checkpoint could not be written.",
             u64::from(pool.failing.is_some()),
         ),
+        ("known_inodes", "Inodes that clients know.", pool.known_inodes),
         ("dirty_bytes", "Bytes written that are in no segment yet.", pool.dirty_bytes),
         ("unsynced_bytes", "Bytes acknowledged that are not durable yet.", pool.unsynced_bytes),
         ("log_since_checkpoint_bytes", "Bytes of log since the last checkpoint.", pool.log_bytes),

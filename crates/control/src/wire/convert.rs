@@ -142,6 +142,7 @@ impl From<Status> for PoolBody {
             dirty_bytes: from.dirty_bytes,
             unsynced_bytes: from.unsynced_bytes,
             log_bytes: from.log_bytes,
+            known_inodes: from.known_inodes,
             memory_bytes: from.memory_bytes,
             memory_bytes_max: from.memory_bytes_max,
             free_bytes: from.free_bytes,

@@ -571,6 +571,7 @@ impl Inner {
             failing,
             accepted_loss,
             dirty_bytes: self.gauge.get(),
+            known_inodes: known,
             memory_bytes: memory,
             memory_bytes_max: self.settings.memory_bytes,
             unsynced_bytes: tail + pending,

@@ -92,6 +92,11 @@ impl Notifier {
     pub(super) fn invalidate_entry(&self, parent: u64, name: &[u8]) -> io::Result<()> {
         taken(self.0.write(&notify::invalidate_entry(parent, name)))
     }
+
+    /// See [`notify::prune`].
+    pub(super) fn prune(&self, nodes: &[u64]) -> io::Result<()> {
+        taken(self.0.write(&notify::prune(nodes)))
+    }
 }
 
 /// What the kernel does not know it need not forget.

@@ -95,7 +95,7 @@ pub(super) struct Requests {
     vfs: Vfs,
     runtime: tokio::runtime::Handle,
     handles: Arc<Handles>,
-    known: Known,
+    known: Arc<Known>,
     dialect: Dialect,
     /// The kernel says with each write whether set-id bits go; otherwise it follows from who writes.
     says_set_id: bool,
@@ -170,13 +170,14 @@ impl Requests {
         vfs: Vfs,
         runtime: tokio::runtime::Handle,
         handles: Arc<Handles>,
+        known: Arc<Known>,
         agreement: &Agreement,
     ) -> Requests {
         Requests {
             vfs,
             runtime,
             handles,
-            known: Known::default(),
+            known,
             dialect: agreement.dialect(),
             says_set_id: agreement.features.contains(Features::HANDLE_KILLPRIV_V2),
             opens_directories: agreement.opens_directories(),

@@ -19,8 +19,10 @@ use self::worker::{BUFFER_BYTES, Ending, Shared, Worker};
 use super::device::{Device, Notifier};
 use super::handles::Handles;
 use super::invalidate::Invalidation;
+use super::known::Known;
 use super::mount::{self, MountPoint};
 use super::operations::Requests;
+use super::prune::Pruner;
 use super::writeback::Writeback;
 use super::{FuseOptions, MountError};
 
@@ -85,19 +87,22 @@ impl FuseSession {
             notifier: notifier.clone(),
             mount_point: point.path().to_owned(),
         });
+        let known = Arc::new(Known::default());
+        let pruner = Pruner::new(known.clone(), options.known_max);
         let alive = Arc::new(AtomicBool::new(true));
         let ending = Ending {
             working: AtomicUsize::new(0),
             alive: alive.clone(),
             point: point.clone(),
             invalidation: invalidation.clone(),
+            pruner,
             writeback: Mutex::new(Some(writeback.clone())),
         };
         let watcher: Arc<dyn Watcher> = invalidation.clone();
         vfs.add_watcher(Arc::downgrade(&watcher));
         let flusher: Arc<dyn Flusher> = writeback;
         vfs.add_flusher(Arc::downgrade(&flusher));
-        let requests = Requests::new(vfs, runtime, handles, &agreement);
+        let requests = Requests::new(vfs, runtime, handles, known, &agreement);
         let shared = Arc::new(Shared { requests, ending });
         let threads = start(&shared, device, notifier, options.threads.max(1))?;
         read_ahead(point.device_number());
@@ -165,7 +170,10 @@ fn start(
     let workers: Vec<Worker> = (0..count).map(|_| Worker::new(shared.clone())).collect();
     let invalidation = shared.ending.invalidation.clone();
     let notify = std::thread::Builder::new().name("offshoot-notify".to_owned());
-    let mut threads = vec![notify.spawn(move || invalidation.run(&notifier))?];
+    let prune = std::thread::Builder::new().name("offshoot-prune".to_owned());
+    let (pruner, second) = (shared.ending.pruner.clone(), notifier.clone());
+    let mut threads =
+        vec![notify.spawn(move || invalidation.run(&notifier))?, prune.spawn(move || pruner.run(&second))?];
     for (number, worker) in workers.into_iter().enumerate() {
         let own = match number {
             0 => device.clone(),

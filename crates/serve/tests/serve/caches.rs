@@ -75,6 +75,43 @@ fn two_mounts_of_one_pool_agree() {
     second.unmount(false).unwrap();
 }
 
+/// Every inode that the kernel had ever seen took memory of the server until the kernel needed its own.
+#[test]
+fn the_kernel_forgets_what_nobody_uses_when_it_knows_too_much() {
+    let world = World::new();
+    let place = Place::new();
+    let options = FuseOptions { known_max: 200, ..FuseOptions::new(place.path()) };
+    let mount = FuseSession::mount(world.vfs.clone(), world.runtime.handle().clone(), options).unwrap();
+    fs::create_dir(place.path().join("d")).unwrap();
+    let held = fs::File::create(place.path().join("d/held")).unwrap();
+    for n in 0..2000 {
+        fs::write(place.path().join(format!("d/f{n}")), b"content").unwrap();
+    }
+    let known = || block_on(world.vfs.pool().status()).known_inodes;
+    if !asks_to_forget() {
+        eprintln!("not tested: this kernel cannot be asked to forget inodes");
+        return;
+    }
+    eventually(|| known() <= 200);
+    // What is open stays, and what was forgotten is found again.
+    assert_eq!(held.metadata().unwrap().len(), 0);
+    fs::remove_file(place.path().join("d/held")).unwrap();
+    assert_eq!(held.metadata().unwrap().nlink(), 0);
+    drop(held);
+    for n in [0, 1999] {
+        assert_eq!(fs::read(place.path().join(format!("d/f{n}"))).unwrap(), b"content");
+    }
+    mount.unmount(false).unwrap();
+}
+
+/// Whether this is Linux 6.18 or later.
+fn asks_to_forget() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(18))
+}
+
 /// Another session's changes are told soon, but are not waited for.
 fn eventually(holds: impl Fn() -> bool) {
     for _ in 0..200 {

@@ -42,7 +42,8 @@ impl Server {
             None,
         )
         .unwrap();
-        let requests = Requests::new(vfs, runtime.handle().clone(), Arc::default(), &agreement);
+        let requests =
+            Requests::new(vfs, runtime.handle().clone(), Arc::default(), Arc::default(), &agreement);
         let device = Arc::new(Device::new(ours));
         Server { requests, device, kernel, runtime: Some(runtime), reply: Reply::new() }
     }

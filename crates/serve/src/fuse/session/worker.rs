@@ -10,6 +10,7 @@ use crate::fuse::device::Device;
 use crate::fuse::invalidate::Invalidation;
 use crate::fuse::mount::MountPoint;
 use crate::fuse::operations::Requests;
+use crate::fuse::prune::Pruner;
 use crate::fuse::wire::init::DATA_BYTES_MAX;
 use crate::fuse::wire::reply::Reply;
 use crate::fuse::wire::request::OVERHEAD_BYTES;
@@ -32,6 +33,7 @@ pub(super) struct Ending {
     pub(super) alive: Arc<AtomicBool>,
     pub(super) point: Arc<MountPoint>,
     pub(super) invalidation: Arc<Invalidation>,
+    pub(super) pruner: Arc<Pruner>,
     /// The file system knows it weakly; as long as requests are served there may be something to bring in.
     pub(super) writeback: parking_lot::Mutex<Option<Arc<Writeback>>>,
 }
@@ -80,6 +82,7 @@ impl Drop for Worker {
         self.0.requests.end();
         ending.alive.store(false, Ordering::Release);
         ending.invalidation.end();
+        ending.pruner.end();
         ending.writeback.lock().take();
         tracing::info!(mount_point = %ending.point.path().display(), "unmounted");
     }

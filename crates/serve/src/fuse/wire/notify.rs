@@ -4,6 +4,7 @@ use super::reply;
 
 const INVALIDATE_INODE: i32 = 2;
 const INVALIDATE_ENTRY: i32 = 3;
+const PRUNE: i32 = 9;
 
 /// Ends what is remembered of an inode's attributes and, from `offset` on, of its content: `length` bytes of it, or all that follow
 /// for 0. A negative offset leaves the content alone.
@@ -26,6 +27,17 @@ pub(in crate::fuse) fn invalidate_entry(parent: u64, name: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(&0_u32.to_ne_bytes());
     bytes.extend_from_slice(name);
     bytes.push(0);
+    bytes
+}
+
+/// Asks the kernel to forget inodes that nobody uses (Linux 6.18).
+pub(in crate::fuse) fn prune(nodes: &[u64]) -> Vec<u8> {
+    let length = 16 + 16 + nodes.len() * 8;
+    let mut bytes = Vec::with_capacity(length);
+    bytes.extend_from_slice(&header(length, PRUNE));
+    bytes.extend_from_slice(&(nodes.len() as u32).to_ne_bytes());
+    bytes.extend_from_slice(&[0; 4 + 8]);
+    nodes.iter().for_each(|node| bytes.extend_from_slice(&node.to_ne_bytes()));
     bytes
 }
 
