@@ -277,6 +277,14 @@ impl Locations {
 
     /// Whether `ino` or any known inode below it is held open.
     pub(crate) fn any_held_within(&self, ino: Ino) -> bool {
+        if ino != Ino::ROOT {
+            // The parents of what is known are known: most often there is nothing below to look through all for.
+            match self.map.get(&ino) {
+                None => return false,
+                Some(location) if location.children == 0 => return location.holds > 0,
+                Some(_) => {}
+            }
+        }
         self.map.iter().any(|(known, location)| location.holds > 0 && self.is_within(*known, ino))
     }
 
@@ -330,4 +338,29 @@ impl Locations {
 
 pub(crate) fn stale(ino: Ino) -> Error {
     Error::new(ErrorKind::Stale, format!("inode {} no longer exists", ino.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> Where {
+        Where::Name(EntryKey { hash: 5, name: name.as_bytes().into() })
+    }
+
+    #[test]
+    fn what_is_held_is_found_at_any_depth() {
+        let (a, b, c, d) = (Ino(16), Ino(17), Ino(18), Ino(19));
+        let mut known = Locations::default();
+        known.remember(a, Ino::ROOT, name("a"), false);
+        known.remember(b, a, name("b"), false);
+        known.remember(c, b, name("c"), false);
+        known.remember(d, Ino::ROOT, name("d"), false);
+        assert!([Ino::ROOT, a, b, c, d, Ino(99)].iter().all(|ino| !known.any_held_within(*ino)));
+        known.hold(c, 1).unwrap();
+        assert!([Ino::ROOT, a, b, c].iter().all(|ino| known.any_held_within(*ino)));
+        assert!(!known.any_held_within(d));
+        known.hold(c, -1).unwrap();
+        assert!(!known.any_held_within(a));
+    }
 }
