@@ -84,7 +84,7 @@ impl LocalStore {
                 return Err(taken(name));
             }
             let temporary = self.create_temporary(directory).map_err(failed)?;
-            disk::write_all_at(&temporary.file, 0, parts).map_err(failed)?;
+            disk::write_object(&temporary.file, parts).map_err(failed)?;
             temporary.file.sync_data().map_err(failed)?;
             match temporary.rename(&target) {
                 Ok(()) => break,
