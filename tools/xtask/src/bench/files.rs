@@ -27,6 +27,8 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Row>> {
     let ours = all(server.mount(), count, &|| server.offshoot(&["gc"]).map(drop))?;
     drop_caches()?;
     let empty = stat(hollow.point(), count)?;
+    drop_caches()?;
+    let empty_birth = stat_with_birth(hollow.point(), count)?;
     server.stop()?;
 
     let against_disk = |what: &str, ours, theirs, goal| {
@@ -49,6 +51,13 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Row>> {
             each(empty),
             Goal::RatioAtMost(1.5),
         ),
+        Row::against(
+            "statx with the birth time, the same",
+            each(ours.stat_with_birth),
+            "an empty FUSE file system, which has none",
+            each(empty_birth),
+            Goal::None,
+        ),
         against_disk("unlink", ours.unlink, local.unlink, Goal::None),
     ])
 }
@@ -57,6 +66,7 @@ struct Times {
     create: Duration,
     read: Duration,
     stat: Duration,
+    stat_with_birth: Duration,
     unlink: Duration,
 }
 
@@ -75,11 +85,21 @@ fn all(dir: &Path, count: u64, settle: &dyn Fn() -> Result<()>) -> Result<Times>
     settle()?;
     drop_caches()?;
     let stat = stat(dir, count)?;
+    drop_caches()?;
+    let stat_with_birth = stat_with_birth(dir, count)?;
     let (unlink, ()) = timed(|| each(dir, count, |path| std::fs::remove_file(path).map_err(Into::into)))?;
-    Ok(Times { create, read, stat, unlink })
+    Ok(Times { create, read, stat, stat_with_birth, unlink })
 }
 
+/// As `stat(2)` asks. The kernel has the answer with the name.
 fn stat(dir: &Path, count: u64) -> Result<Duration> {
+    let (time, ()) =
+        timed(|| each(dir, count, |path| rustix::fs::lstat(path).map(drop).map_err(Into::into)))?;
+    Ok(time)
+}
+
+/// As the standard library of Rust asks: with the birth time, for which the kernel sends a request of its own where there is one.
+fn stat_with_birth(dir: &Path, count: u64) -> Result<Duration> {
     let (time, ()) =
         timed(|| each(dir, count, |path| std::fs::symlink_metadata(path).map(drop).map_err(Into::into)))?;
     Ok(time)
