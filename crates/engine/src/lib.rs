@@ -39,6 +39,7 @@ mod usage;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use error::{Error, ErrorKind, Result};
 pub use inode::{Attributes, Ino, Kind};
+pub use namespace::KNOWN_INODE_BYTES;
 pub use pool::{
     AllocateMode, CloneOptions, DirectoryItem, NewInode, OpenMode, Pool, RenameMode, SeekTarget,
     SetAttributes, SetTime, Storage, XattrMode,

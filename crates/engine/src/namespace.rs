@@ -19,6 +19,7 @@ mod xattr;
 
 pub(crate) use change::{Change, Outcome};
 pub(crate) use descend::{Found, Holder, Place, View, attributes, visible_ino};
+pub use locations::KNOWN_INODE_BYTES;
 pub(crate) use locations::{Location, Locations, Trail, Where, stale};
 pub(crate) use operation::{AttributeChange, Operation, WriteData};
 pub(crate) use realms::{Ending, REALM_IDS};

@@ -10,7 +10,7 @@ use offshoot_control::problem::with_causes;
 use offshoot_control::service::Mounter;
 use offshoot_control::wire::{MountBody, MountRequest};
 use offshoot_control::{Kind, Problem};
-use offshoot_engine::ErrorKind;
+use offshoot_engine::{ErrorKind, KNOWN_INODE_BYTES};
 use offshoot_host::{FuseDevice, holder};
 use offshoot_serve::fuse::{FuseOptions, FuseSession, MountError};
 use offshoot_vfs::Vfs;
@@ -19,9 +19,8 @@ use crate::settings::Fuse;
 
 /// Processes that are named when a mount is busy.
 const HOLDERS_SHOWN_MAX: usize = 5;
-/// The part of the memory setting that goes into inodes which the kernel knows, and what one takes, in bytes, about.
+/// The part of the memory setting that goes into inodes which the kernel knows.
 const KNOWN_SHARE: u64 = 8;
-const KNOWN_BYTES: u64 = 150;
 
 /// Makes, keeps and takes away mounts.
 pub(super) struct FuseMounts {
@@ -59,7 +58,7 @@ impl FuseMounts {
         memory_bytes: u64,
         source: String,
     ) -> Self {
-        let known_max = (memory_bytes / KNOWN_SHARE / KNOWN_BYTES) as usize;
+        let known_max = (memory_bytes / KNOWN_SHARE / KNOWN_INODE_BYTES) as usize;
         Self { vfs, runtime, settings, known_max, source, held: Mutex::default() }
     }
 

@@ -20,6 +20,9 @@ pub(crate) enum Where {
     Side(SideKey),
 }
 
+/// What a known inode takes in memory with its place in the map, in bytes, about.
+pub const KNOWN_INODE_BYTES: u64 = 150;
+
 /// What is known of one inode.
 #[derive(Debug)]
 pub(crate) struct Location {
@@ -40,9 +43,6 @@ pub(crate) struct Location {
 }
 
 impl Location {
-    /// What a known inode takes in memory with its place in the map, in bytes, about.
-    pub(crate) const BYTES: u64 = 150;
-
     /// Whether somebody has it open, or may open it without a name.
     pub(crate) fn is_reachable(&self) -> bool {
         self.references > 0 || self.holds > 0

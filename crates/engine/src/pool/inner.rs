@@ -23,7 +23,8 @@ use crate::log::LogStore;
 use crate::log::writer::{LogWriter, Tail};
 use crate::metrics::Metrics;
 use crate::namespace::{
-    Change, Ending, Interrupt, Location, Locations, NameHasher, ORPHANS, Operation, Outcome, State, WriteData,
+    Change, Ending, Interrupt, KNOWN_INODE_BYTES, Locations, NameHasher, ORPHANS, Operation, Outcome, State,
+    WriteData,
 };
 use crate::pool::Guard;
 use crate::record::{AliasKey, Entry, Name, SideKey};
@@ -546,7 +547,7 @@ impl Inner {
             + self.dirty_bytes()
             + core.tail.record_bytes()
             + gathering
-            + known * Location::BYTES;
+            + known * KNOWN_INODE_BYTES;
         let used = stored_bytes + self.gauge.get();
         let free = free.map_or(u64::MAX >> 13, |free| free.saturating_sub(self.settings.reserve_bytes));
         Status {
