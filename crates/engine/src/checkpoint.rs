@@ -21,6 +21,7 @@ use crate::namespace::State;
 use crate::pool::Inner;
 use crate::refcount::{self, Counted, Counter, EdgeCollector, Edges};
 use crate::segment::{Born, ObjectName, Pinned, SegmentWriter};
+use crate::simulation::failpoint;
 use crate::tree::{Link, Root, Tree};
 use crate::{Error, ErrorKind, Result, gc};
 
@@ -144,6 +145,7 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
 
     let mut frames = FrameCollector::default();
     frames.state(&snapshot);
+    failpoint("checkpoint_after_cut").await;
     for frame in &frames.frames {
         store_frame(frame, &mut this.writer, items);
         if this.writer.has_full() {
@@ -152,10 +154,12 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
         }
     }
     drop(frames);
+    failpoint("checkpoint_after_frames_before_nodes").await;
 
     let mut storer = NodeStorer { writer: &mut this.writer, edges: &mut this.edges, items, interval };
     storer.state(&snapshot);
     this.writer.put_full().await?;
+    failpoint("checkpoint_after_nodes_before_counts").await;
 
     let mut next = Manifest {
         number: this.manifest.number + 1,
@@ -200,7 +204,9 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
     next.ledger = settled_root(&ledger);
     next.ledger_dead = replaced_ledger_nodes(inner, &this.manifest.ledger, &ledger).await?;
     next.garbage = counted.garbage.clone();
+    failpoint("checkpoint_after_counts_before_seal").await;
     this.writer.seal().await?;
+    failpoint("checkpoint_after_seal_before_table").await;
 
     // The segment table.
     let mut table = items.table().clone();
@@ -225,6 +231,7 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
     dead_objects.dedup();
     let used: rustc_hash::FxHashSet<ObjectName> = table.values().map(|record| record.object).collect();
     dead_objects.retain(|object| !used.contains(object));
+    failpoint("checkpoint_after_compaction_before_manifest").await;
     next.next_segment = items.next_segment();
     next.born = counted.born.iter().map(|(address, born)| (*address, born.kind)).collect();
     {
@@ -235,7 +242,9 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
     let new_base = set_table(inner, &this.manifest, &mut next, &table).await?;
 
     next.durable = next.sequence.max(inner.durable());
+    failpoint("checkpoint_after_table_before_manifest").await;
     inner.put_manifest(&next).await?;
+    failpoint("checkpoint_after_manifest_before_settling").await;
 
     // From here on the checkpoint is made: nothing below may fail.
     {
@@ -275,6 +284,7 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
     this.dead_objects.push_back(DeadObjects { pin, since: this.manifest.number, objects: dead_objects });
     inner.set_last_checkpoint(&this.manifest);
     inner.progress.notify_waiters();
+    failpoint("checkpoint_after_settling_before_deleting").await;
     gc::delete_replaced(inner, this).await;
     Ok(done)
 }
@@ -373,6 +383,7 @@ async fn cut(inner: &Inner) -> Result<(State, u64, u64)> {
         )),
         _ => error,
     })?;
+    failpoint("checkpoint_after_next_log_before_cut").await;
     let (snapshot, interval) = {
         let mut core = inner.core.write();
         inner.take_tail(&mut core, &mut writer);

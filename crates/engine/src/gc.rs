@@ -15,6 +15,7 @@ use crate::format::manifest;
 use crate::kinds::Ledger;
 use crate::pool::Inner;
 use crate::segment::{Directory, ObjectBuilder, ObjectName, Pinned, SegmentRecord, absent};
+use crate::simulation::failpoint;
 use crate::tree::{self, Root};
 use crate::{ErrorKind, Result};
 
@@ -192,7 +193,10 @@ pub(crate) async fn delete_replaced(inner: &Inner, checkpointer: &mut Checkpoint
         let dead = checkpointer.dead_objects.pop_front().expect("it was just looked at");
         for object in &dead.objects {
             match inner.items.objects().delete(&object.path()).await {
-                Ok(()) => inner.items.forget_object(*object),
+                Ok(()) => {
+                    inner.items.forget_object(*object);
+                    failpoint("deleting_after_an_object").await;
+                }
                 Err(error) => {
                     tracing::warn!(object = object.path(), %error, "a dead object could not be deleted");
                 }
@@ -202,6 +206,7 @@ pub(crate) async fn delete_replaced(inner: &Inner, checkpointer: &mut Checkpoint
     }
     let waiting = checkpointer.dead_objects.iter().flat_map(|dead| &dead.objects);
     inner.set_dead_bytes(waiting.filter_map(|object| inner.items.object_bytes(*object)).sum());
+    failpoint("deleting_after_objects_before_manifests").await;
     if let Err(error) = delete_older(inner, number, checkpointer.before).await {
         tracing::warn!(%error, "replaced objects could not be deleted");
     }
@@ -221,6 +226,7 @@ async fn delete_older(inner: &Inner, number: u64, before: Before) -> Result<()> 
             objects.delete(&object.name).await?;
         }
     }
+    failpoint("deleting_after_manifests_before_logs").await;
     for file in inner.log_store.list()? {
         if file < before.log {
             inner.log_store.delete(file)?;

@@ -32,7 +32,11 @@ mod refcount;
 pub mod report;
 mod segment;
 pub mod settings;
-
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
+#[cfg(not(feature = "simulation"))]
+mod simulation;
 mod tree;
 mod usage;
 

@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::namespace::{Ending, NameHasher, State};
 use crate::pool::{Inner, OpenMode, Storage};
 use crate::segment::{Items, ItemsSettings, Pinned, SegmentWriter};
+use crate::simulation::failpoint;
 use crate::{Clock, Error, ErrorKind, Result, Settings};
 
 use choose::Chosen;
@@ -64,7 +65,9 @@ pub(crate) async fn open(
     ));
     choose::set_table(&manifest, &table_base, &items);
     items.set_next_segment(manifest.next_segment);
+    failpoint("open_after_choosing_before_adopting").await;
     let adopted = adopt::adopt_segments(&*objects, &items, !passed_over.is_empty()).await?;
+    failpoint("open_after_adopting_before_replay").await;
 
     let hasher = NameHasher { key: manifest.hash_key, mask: manifest.hash_mask };
     let gauge = Arc::new(DirtyGauge::default());
@@ -111,6 +114,8 @@ pub(crate) async fn open(
             log_store.keep_copy(*number)?;
         }
     }
+    failpoint("open_after_replay_before_log").await;
+    let sequence = state.sequence;
     let ending = end(&mut state, manifest.time, &items).await?;
 
     // Take the writer's role.
@@ -158,7 +163,10 @@ pub(crate) async fn open(
         accepted_loss,
     });
     let taken = inner.checkpointer.lock().await.manifest.clone();
+    failpoint("open_after_log_before_manifest").await;
     inner.put_manifest(&taken).await?;
+    crate::simulation::recovered(sequence);
+    failpoint("open_after_manifest").await;
     if is_accepted {
         // So that the next start needs nothing of what is damaged.
         checkpoint(&inner, false).await?;

@@ -16,6 +16,7 @@ use crate::frame::Frame;
 use crate::metrics::Metrics;
 use crate::namespace::{Operation, Where};
 use crate::segment::{Items, SegmentWriter};
+use crate::simulation::failpoint;
 use crate::{Ino, Result, Timestamp};
 
 /// Operations that have been executed and not been given to the writer.
@@ -133,6 +134,7 @@ impl LogWriter {
             stored?;
         }
         self.frames.seal().await?;
+        failpoint("log_after_frames_before_records").await;
         while let Some(tail) = self.pending.front_mut() {
             for (at, frame) in &tail.frames {
                 let address = frame.address().expect("the frame was just stored");
@@ -167,8 +169,10 @@ impl LogWriter {
             self.pending.pop_front();
         }
         if let Some(last) = self.unsynced {
+            failpoint("log_after_append_before_sync").await;
             self.store.sync(self.number)?;
             self.durable = last;
+            failpoint("log_after_sync").await;
         }
         Ok(self.unsynced.take())
     }

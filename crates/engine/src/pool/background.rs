@@ -7,6 +7,7 @@ use super::Inner;
 use crate::checkpoint::checkpoint;
 use crate::format::manifest::Manifest;
 use crate::report::GcReport;
+use crate::simulation::failpoint;
 use crate::{Error, ErrorKind, Result, defragment};
 
 /// Bytes of dead objects that are worth a checkpoint of their own, so that they can be deleted, and its distance to the last.
@@ -135,6 +136,7 @@ impl Inner {
         }
         // Rewritten segments let go of their old places one checkpoint later, and those are deleted one later still.
         for _ in 0..3 {
+            failpoint("collect_between_checkpoints").await;
             let done = checkpoint(self, true).await?;
             report.items_freed += done.items_freed;
             report.segments_compacted += done.segments_compacted;

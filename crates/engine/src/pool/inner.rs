@@ -29,6 +29,7 @@ use crate::namespace::{
 use crate::pool::Guard;
 use crate::record::{AliasKey, Entry, Name, SideKey};
 use crate::report::Status;
+use crate::simulation::{self, failpoint};
 use crate::segment::{Items, Pinned, SegmentRecord};
 use crate::tree::{Body, Link};
 use crate::{Attributes, Clock, Error, ErrorKind, Ino, Kind, Result, Settings, Timestamp};
@@ -234,7 +235,10 @@ impl Inner {
                 Interrupt::Error(error) => return Err(error),
                 Interrupt::Changed => return Ok(None),
                 Interrupt::Missing(missing) => nodes.fetch(missing).await?,
-                Interrupt::Alias(key) => self.alias(key).await?,
+                Interrupt::Alias(key) => {
+                    self.alias(key).await?;
+                    failpoint("alias_before_the_operation").await;
+                }
                 // The background may not have come to what was removed yet.
                 Interrupt::NoRealm if !has_waited => {
                     has_waited = true;
@@ -302,6 +306,7 @@ impl Inner {
             location.logged_in = core.log_number;
         }
         core.tail.push(core.state.sequence, time, operation);
+        simulation::executed(core.state.sequence, time, operation);
         self.tail_bytes.store(core.tail.record_bytes(), Ordering::Relaxed);
         let due = core.tail.record_bytes() > TAIL_BYTES || core.tail.frame_bytes() > TAIL_FRAME_BYTES;
         drop(locations);
@@ -319,6 +324,7 @@ impl Inner {
             let found = self.lookup(parent, name).await?;
             let result = async {
                 let (links, guard) = self.links_below(&found).await?;
+                failpoint("remove_after_counting_links").await;
                 let operation = Operation::RemoveTree { parent, name: Name::from_slice(name), links };
                 self.execute_if(operation, guard.as_ref()).await
             }

@@ -5,21 +5,16 @@
 
 #[path = "model/actions.rs"]
 mod actions;
-#[path = "model/bytes.rs"]
-mod bytes;
-#[path = "model/tree.rs"]
-mod tree;
-#[path = "model/walk.rs"]
-mod walk;
 
 use std::collections::{BTreeMap, HashMap};
 
 use futures::executor::block_on;
 use offshoot_engine::{Attributes, Compression, ErrorKind, Ino, Pool, Result, Settings};
 
+use sim::model::walk::{self, Seen};
+use sim::model::{Answer, Id, Model, ROOT};
+
 use crate::world::{Random, World};
-use tree::{Answer, Id, Model, ROOT};
-use walk::Seen;
 
 /// Why a call did not come to an end.
 #[derive(Debug)]

@@ -11,9 +11,11 @@ use futures::executor::block_on;
 use offshoot_engine::log::MemoryLog;
 use offshoot_engine::object::{FaultStore, MemoryStore, ObjectStore, PowerSwitch};
 use offshoot_engine::{
-    Attributes, Clock, CloneOptions, DirectoryItem, ErrorKind, Ino, Kind, NewInode, OpenMode, Pool, Result,
-    Settings, Storage, Timestamp,
+    Attributes, Clock, CloneOptions, DirectoryItem, ErrorKind, Ino, Kind, OpenMode, Pool, Result, Settings,
+    Storage, Timestamp,
 };
+pub use sim::model::new;
+pub use sim::random::Random;
 
 /// Storage that outlives its pool.
 pub struct World {
@@ -136,10 +138,6 @@ impl Clock for StepClock {
     }
 }
 
-pub fn new(kind: Kind) -> NewInode {
-    NewInode { kind, mode: 0o644, uid: 0, gid: 0, rdev: 0, target: Bytes::new(), xattrs: Vec::new() }
-}
-
 pub fn create(pool: &Pool, parent: Ino, name: &str, kind: Kind) -> Ino {
     block_on(pool.create(parent, name.as_bytes(), new(kind))).unwrap().ino
 }
@@ -189,44 +187,4 @@ pub fn list(pool: &Pool, directory: Ino) -> Vec<DirectoryItem> {
 /// The kind of error that a call answers; a success is none.
 pub fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
-}
-
-/// Chance from a seed: SplitMix64 (Steele, Lea, Flood 2014).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`, which is not 0.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    /// True once in `in_all` times.
-    pub fn one_in(&mut self, in_all: u64) -> bool {
-        self.below(in_all) == 0
-    }
-
-    /// One of several.
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len() as u64) as usize]
-    }
-
-    /// Bytes: sometimes all alike, sometimes noise.
-    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
-        if self.one_in(2) { vec![self.below(255) as u8 + 1; length] } else { self.bytes_of_noise(length) }
-    }
-
-    /// Bytes that do not shrink.
-    pub fn bytes_of_noise(&mut self, length: usize) -> Vec<u8> {
-        let mut bytes: Vec<u8> = (0..length / 8 + 1).flat_map(|_| self.next().to_le_bytes()).collect();
-        bytes.truncate(length);
-        bytes
-    }
 }

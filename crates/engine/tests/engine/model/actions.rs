@@ -7,23 +7,12 @@ use offshoot_engine::{
     SetAttributes, SetTime, Timestamp, XattrMode,
 };
 
-use super::tree::{Answer, Id, Mode, Model, ROOT, SIZE_MAX};
+use sim::model::{Answer, Id, Mode, Model, ROOT, SIZE_MAX, Set};
+
 use super::{Outcome, Run};
 
 /// Nodes from which on nothing large is added.
 const NODES_MAX: usize = 700;
-
-/// Attributes to set; times are absolute.
-#[derive(Clone, Debug, Default)]
-pub struct Set {
-    pub mode: Option<u32>,
-    pub uid: Option<u32>,
-    pub gid: Option<u32>,
-    pub size: Option<u64>,
-    pub atime: Option<Timestamp>,
-    pub mtime: Option<Timestamp>,
-    pub ctime: Option<Timestamp>,
-}
 
 /// What a seed does more than other things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,7 +198,7 @@ impl Run {
 
     fn create_unnamed(&mut self) -> Outcome {
         let (directory, ino) = self.any_directory()?;
-        let new = super::super::world::new(Kind::File);
+        let new = crate::world::new(Kind::File);
         let got = block_on(self.pool().create_unnamed(ino, new.clone()));
         let want = self.model.create_unnamed(directory, &new);
         if let Some((attributes, id)) = self.agree(|| format!("create unnamed in {directory}"), got, want)? {

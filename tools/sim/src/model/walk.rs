@@ -6,9 +6,9 @@ use futures::executor::block_on;
 use offshoot_engine::object::ObjectStore;
 use offshoot_engine::{Attributes, Ino, Kind, Pool, Result, SeekTarget};
 
-use super::super::world::Random;
 use super::bytes::{BLOCK, Sparse};
 use super::tree::{Id, Model, Node, ROOT};
+use crate::random::Random;
 
 /// Files up to this size are read whole; of larger ones what is not in holes.
 const WHOLE_BYTES_MAX: u64 = 1 << 20;

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use offshoot_engine::{ErrorKind, Kind, NewInode, Timestamp};
 
 use super::bytes::Sparse;
@@ -23,6 +24,23 @@ pub const ROOT: Id = 1;
 pub const ORPHANS: Id = 0;
 /// Largest size of a file.
 pub const SIZE_MAX: u64 = i64::MAX as u64;
+
+/// Attributes to set; times are absolute.
+#[derive(Clone, Debug, Default)]
+pub struct Set {
+    pub mode: Option<u32>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub size: Option<u64>,
+    pub atime: Option<Timestamp>,
+    pub mtime: Option<Timestamp>,
+    pub ctime: Option<Timestamp>,
+}
+
+/// What a new inode starts with, without anything of its own.
+pub fn new(kind: Kind) -> NewInode {
+    NewInode { kind, mode: 0o644, uid: 0, gid: 0, rdev: 0, target: Bytes::new(), xattrs: Vec::new() }
+}
 
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -77,7 +95,7 @@ impl Model {
             next: 2,
             now: root,
         };
-        let mut node = model.fresh(&super::super::world::new(Kind::Directory));
+        let mut node = model.fresh(&new(Kind::Directory));
         node.mode = 0o755;
         node.parent = ROOT;
         model.nodes.insert(ROOT, Arc::new(node));
@@ -179,6 +197,11 @@ impl Model {
 
     fn is_needed(&self, orphan: Id) -> bool {
         self.is_reachable(orphan) || self.any_held_within(orphan)
+    }
+
+    /// Whether it is part of an orphan that goes with the next collection.
+    pub fn is_doomed(&self, id: Id) -> bool {
+        self.upwards(id).any(|id| self.node(id).parent == ORPHANS && !self.is_needed(id))
     }
 
     pub fn is_directory(&self, id: Id) -> bool {
@@ -520,7 +543,7 @@ impl Model {
         self.put(new_parent, new_name, source);
         self.change(source).ctime = now;
         if mode == Mode::Whiteout {
-            let id = self.add(self.fresh(&NewInode { mode: 0, ..crate::world::new(Kind::CharDevice) }));
+            let id = self.add(self.fresh(&NewInode { mode: 0, ..new(Kind::CharDevice) }));
             self.put(parent, name, id);
         }
         Ok(())
@@ -678,7 +701,7 @@ impl Model {
         Ok(start)
     }
 
-    pub fn set_attributes(&mut self, id: Id, set: &super::actions::Set) -> Answer {
+    pub fn set_attributes(&mut self, id: Id, set: &Set) -> Answer {
         let now = self.now;
         let node = self.writable(id)?;
         if let Some(size) = set.size {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub const BLOCK: u64 = 4096;
+pub(super) const BLOCK: u64 = 4096;
 
 /// Bytes at any offset; what was never written is zero. Equal bytes are equal values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

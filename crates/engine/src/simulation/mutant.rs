@@ -1,0 +1,106 @@
+//! Seeded bugs: each is one line of the engine that a tired person might have written. They prove that the tests catch what they
+//! are there for. One is switched on at a time, by a test, in a build with the feature `simulation`; all others have none of it.
+
+macro_rules! mutants {
+    ($($(#[doc = $doc:literal])+ $mutant:ident = $name:literal),+ $(,)?) => {
+        /// A seeded bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutant { $($(#[doc = $doc])+ $mutant),+ }
+
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &'static [Mutant] = &[$(Mutant::$mutant),+];
+
+            /// The name by which it is switched on.
+            pub fn name(self) -> &'static str {
+                match self { $(Mutant::$mutant => $name),+ }
+            }
+
+            /// What it does wrong.
+            pub fn words(self) -> &'static str {
+                match self { $(Mutant::$mutant => concat!($($doc),+)),+ }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// The log is acknowledged without its sync.
+    SkipLogSync = "skip-log-sync",
+    /// A log file is left for the next one without its last sync.
+    SkipSyncOfEndedFile = "skip-sync-of-ended-file",
+    /// A failed sync of the log is taken for a good one.
+    AcknowledgeFailedSync = "acknowledge-failed-sync",
+    /// Records go to the log before the frames that they name are stored.
+    RecordsBeforeFrames = "records-before-frames",
+    /// Two batches of the log change places.
+    SwapBatches = "swap-batches",
+    /// A batch of the log is believed whatever its checksum says.
+    IgnoreBatchChecksum = "ignore-batch-checksum",
+    /// A batch is replayed although the manifest has its operations already.
+    ReplayTwice = "replay-twice",
+    /// A checkpoint names the log file after the one that it needs.
+    SkipLogFile = "skip-log-file",
+    /// Old log files are deleted one checkpoint too early.
+    DeleteLogsEarly = "delete-logs-early",
+    /// Dead objects are deleted before the manifest that does without them is stored.
+    DeleteObjectsEarly = "delete-objects-early",
+    /// A manifest whose number is taken is taken for stored: nobody is fenced.
+    IgnoreTakenManifest = "ignore-taken-manifest",
+    /// A taken log file is taken for made.
+    IgnoreTakenLog = "ignore-taken-log",
+    /// One new reference in eight is not counted.
+    ForgetReference = "forget-reference",
+    /// The last but one reference frees.
+    FreeSharedItem = "free-shared-item",
+    /// Garbage that one checkpoint does not get to is forgotten.
+    ForgetGarbage = "forget-garbage",
+    /// Frames that only the log names are not noted in the manifest.
+    ForgetBornFrames = "forget-born-frames",
+    /// Compaction leaves the last live item of a segment behind.
+    CompactLosesItem = "compact-loses-item",
+    /// Compaction numbers the items that it keeps anew.
+    CompactRenumbers = "compact-renumbers",
+    /// A segment that a dead writer put is not taken in.
+    IgnoreNewSegments = "ignore-new-segments",
+    /// The id of a realm is given out again while it is in use.
+    ReuseRealmEarly = "reuse-realm-early",
+    /// A clone takes the realm of its source.
+    CloneSharesRealm = "clone-shares-realm",
+    /// A clone of a range begins one byte later.
+    CloneRangeOffByOne = "clone-range-off-by-one",
+    /// Removing a tree leaves its files in the totals.
+    ForgetTotals = "forget-totals",
+    /// A removal goes on although names have changed since they were counted.
+    IgnoreGuard = "ignore-guard",
+    /// What was removed while it was open stays after a restart.
+    KeepOrphans = "keep-orphans",
+    /// Truncation leaves the bytes behind the end, to be seen when the file grows again.
+    KeepTruncatedBytes = "keep-truncated-bytes",
+    /// A rename onto a name leaves what was there counted.
+    RenameForgetsTarget = "rename-forgets-target",
+    /// The table of segments is written whole without what changed last.
+    TableLosesChange = "table-loses-change",
+}
+
+#[cfg(feature = "simulation")]
+static ON: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(usize::MAX);
+
+/// Switches a bug on in this process, and no other.
+#[cfg(feature = "simulation")]
+pub fn switch_on(mutant: Option<Mutant>) {
+    let place = mutant.map_or(usize::MAX, |mutant| mutant as usize);
+    ON.store(place, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// Whether a bug is switched on.
+#[cfg(feature = "simulation")]
+pub(crate) fn is_on(mutant: Mutant) -> bool {
+    ON.load(std::sync::atomic::Ordering::Relaxed) == mutant as usize
+}
+
+/// No bug is on outside of simulations.
+#[cfg(not(feature = "simulation"))]
+pub(crate) const fn is_on(_: Mutant) -> bool {
+    false
+}

@@ -1,0 +1,141 @@
+//! Runs seeds of simulated worlds, and says which of them failed and how to run them again.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use sim::run::{Failure, Plan, Report, run};
+
+/// Whole pools in a simulated world, against a model.
+#[derive(Parser)]
+struct Arguments {
+    /// Run this seed alone and print what was done in it
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The first seed of many
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// How many seeds; without end if only minutes are given
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// Stop after this many minutes
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// Machines that follow each other in a world
+    #[arg(long, default_value_t = Plan::default().machines)]
+    machines: u64,
+    /// Operations of each client on each machine, on average
+    #[arg(long, default_value_t = Plan::default().operations)]
+    operations: u64,
+    /// Go on after failures
+    #[arg(long)]
+    keep_going: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let plan =
+        Plan { machines: arguments.machines, operations: arguments.operations, ..Plan::default() };
+    if let Some(seed) = arguments.seed {
+        return match attempt(seed, &plan) {
+            Ok(report) => {
+                println!("{report:#?}");
+                ExitCode::SUCCESS
+            }
+            Err(failure) => {
+                failure.trace.iter().for_each(|line| println!("{line}"));
+                println!("seed {seed} FAILED: {}", failure.what);
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let start = Instant::now();
+    let until = arguments.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
+    let count = arguments.seeds.unwrap_or(if until.is_some() { u64::MAX } else { 100 });
+    let (mut total, mut done, mut failed) = (Report::default(), 0, 0);
+    for seed in (0..count).map(|n| arguments.first.wrapping_add(n)) {
+        if until.is_some_and(|until| start.elapsed() > until) {
+            break;
+        }
+        done += 1;
+        match attempt(seed, &plan) {
+            Ok(report) => total = add(total, report),
+            Err(failure) => {
+                failed += 1;
+                println!("seed {seed} FAILED: {}", failure.what);
+                println!("  again: sim --machines {} --operations {} --seed {seed}", plan.machines, plan.operations);
+                if !arguments.keep_going {
+                    break;
+                }
+            }
+        }
+    }
+    println!("{}", words(&total, done, failed, start.elapsed()));
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs a seed; a panic is a failure too.
+fn attempt(seed: u64, plan: &Plan) -> Result<Report, Failure> {
+    catch_unwind(AssertUnwindSafe(|| run(seed, plan))).unwrap_or_else(|panic| {
+        let words = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()))
+            .unwrap_or_default();
+        Err(Failure { what: format!("panic: {words}"), trace: Vec::new() })
+    })
+}
+
+fn add(mut total: Report, one: Report) -> Report {
+    let Report {
+        steps,
+        operations,
+        crashes,
+        at_failpoints,
+        zombies,
+        calls,
+        faults,
+        late,
+        lies,
+        compared,
+        virtual_millis,
+    } = one;
+    total.steps += steps;
+    total.operations += operations;
+    total.crashes += crashes;
+    total.zombies += zombies;
+    total.calls += calls;
+    total.faults += faults;
+    total.late += late;
+    total.lies += lies;
+    total.compared += compared;
+    total.virtual_millis += virtual_millis;
+    for (name, times) in at_failpoints {
+        *total.at_failpoints.entry(name).or_default() += times;
+    }
+    total
+}
+
+fn words(total: &Report, seeds: u64, failed: u64, took: Duration) -> String {
+    let failpoints: u64 = total.at_failpoints.values().sum();
+    let named: &BTreeMap<&str, u64> = &total.at_failpoints;
+    format!(
+        "{seeds} seeds, {failed} failed, in {:.0} s ({:.1} h of virtual time): {} operations, {} steps, {} deaths \
+         ({failpoints} of them at {} failpoints), {} writers came back, {} calls with {} faults, {} late arrivals and {} lies; \
+         {} pools compared whole",
+        took.as_secs_f64(),
+        total.virtual_millis as f64 / 3_600_000.0,
+        total.operations,
+        total.steps,
+        total.crashes,
+        named.len(),
+        total.zombies,
+        total.calls,
+        total.faults,
+        total.late,
+        total.lies,
+        total.compared
+    )
+}
