@@ -8,7 +8,7 @@
 mod settle;
 mod store;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -18,9 +18,10 @@ use crate::format::manifest::{self, Manifest};
 use crate::kinds::{Ledger, visit_inode};
 use crate::log::writer::store_frame;
 use crate::namespace::State;
+use crate::object::put_own;
 use crate::pool::Inner;
 use crate::refcount::{self, Counted, Counter, EdgeCollector, Edges};
-use crate::segment::{Born, ObjectName, Pinned, SegmentWriter};
+use crate::segment::{Born, ObjectName, Pinned, SegmentRecord, SegmentWriter};
 use crate::simulation::failpoint;
 use crate::tree::{Link, Root, Tree};
 use crate::{Error, ErrorKind, Result, gc};
@@ -46,7 +47,31 @@ pub(crate) struct Checkpointer {
     pub(crate) before: Before,
     /// Objects that hold nothing live any more; oldest first.
     pub(crate) dead_objects: VecDeque<DeadObjects>,
+    /// A checkpoint that is complete but for its manifest, which may or may not have been stored when the store answered with an error.
+    prepared: Option<Prepared>,
+    /// The lowest number that no table was ever stored under, or tried to be.
+    next_table: u64,
 }
+
+/// A checkpoint that lacks only its manifest, and what is true once that is stored.
+struct Prepared {
+    manifest: Manifest,
+    /// The state that it stores; what this refers to is kept until then.
+    snapshot: State,
+    interval: u64,
+    /// Items without a count when it began.
+    before: FxHashMap<Address, Born>,
+    /// Those among them that have none after it either.
+    still_born: FxHashMap<Address, Born>,
+    table: Table,
+    new_base: Option<Arc<Table>>,
+    /// Segments that have nothing live any more.
+    empty: Vec<SegmentId>,
+    dead_objects: Vec<ObjectName>,
+    done: Done,
+}
+
+type Table = BTreeMap<SegmentId, SegmentRecord>;
 
 /// What the manifest before the newest needs.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +105,8 @@ impl Checkpointer {
             lost_nodes: Vec::new(),
             counted: None,
             dead_objects: VecDeque::new(),
+            prepared: None,
+            next_table: 0,
         }
     }
 }
@@ -140,6 +167,15 @@ pub(crate) async fn is_taken_over(inner: &Inner, own: u64) -> bool {
 }
 
 async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<Done> {
+    if this.prepared.is_some() {
+        store_manifest(inner, this).await?;
+    }
+    prepare(inner, this, collect).await?;
+    store_manifest(inner, this).await
+}
+
+/// Does everything that can be done before the manifest is stored.
+async fn prepare(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<()> {
     let (snapshot, log, interval) = cut(inner).await?;
     let items = &inner.items;
 
@@ -239,17 +275,41 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
         let now = items.born_items();
         next.born.extend(now.iter().filter(|(a, _)| !before.contains_key(*a)).map(|(a, b)| (*a, b.kind)));
     }
-    let new_base = set_table(inner, &this.manifest, &mut next, &table).await?;
+    let new_base = set_table(inner, this, &mut next, &table).await?;
 
     next.durable = next.sequence.max(inner.durable());
     failpoint("checkpoint_after_table_before_manifest").await;
-    inner.put_manifest(&next).await?;
+    let still_born = counted.born;
+    this.prepared = Some(Prepared {
+        manifest: next,
+        snapshot,
+        interval,
+        before,
+        still_born,
+        table,
+        new_base,
+        empty,
+        dead_objects,
+        done,
+    });
+    Ok(())
+}
+
+/// Stores the manifest of the checkpoint that is prepared. If that fails, or the answer is lost, the same manifest is tried again the next
+/// time: another one under its number could never be told from it.
+async fn store_manifest(inner: &Inner, this: &mut Checkpointer) -> Result<Done> {
+    let prepared = this.prepared.as_ref().expect("a checkpoint is prepared");
+    inner.put_manifest(&prepared.manifest).await?;
     failpoint("checkpoint_after_manifest_before_settling").await;
 
     // From here on the checkpoint is made: nothing below may fail.
+    let prepared = this.prepared.take().expect("it was just there");
+    let Prepared { manifest, snapshot, interval, before, still_born, table, new_base, empty, dead_objects, done } =
+        prepared;
+    let items = &inner.items;
     {
         let mut born = items.born_items();
-        born.retain(|address, _| !before.contains_key(address) || counted.born.contains_key(address));
+        born.retain(|address, _| !before.contains_key(address) || still_born.contains_key(address));
         let mut live = items.table_mut();
         for segment in &empty {
             if let Some(record) = live.remove(segment) {
@@ -272,9 +332,9 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
     this.edges.clear();
     this.lost_nodes.clear();
     this.before = Before::of(&this.manifest);
-    this.manifest = next;
+    this.manifest = manifest;
     this.counted = Some(interval);
-    items.metrics().items_freed.add(counted.freed);
+    items.metrics().items_freed.add(done.items_freed);
     items.metrics().segments_compacted.add(done.segments_compacted);
     items.metrics().segments_deleted.add(done.segments_deleted);
     items.metrics().checkpoints.add(1);
@@ -440,10 +500,10 @@ async fn replaced_ledger_nodes(
 /// Writes the segment table whole when the changes since the last time have become many; else they stay in the manifest.
 async fn set_table(
     inner: &Inner,
-    old: &Manifest,
+    this: &mut Checkpointer,
     next: &mut Manifest,
-    table: &std::collections::BTreeMap<SegmentId, crate::segment::SegmentRecord>,
-) -> Result<Option<Arc<std::collections::BTreeMap<SegmentId, crate::segment::SegmentRecord>>>> {
+    table: &Table,
+) -> Result<Option<Arc<Table>>> {
     let base = inner.table_base.lock().clone();
     let mut changes: Vec<manifest::TableChange> = table
         .iter()
@@ -454,16 +514,27 @@ async fn set_table(
         .extend(base.keys().filter(|segment| !table.contains_key(segment)).map(|segment| (*segment, None)));
     if changes.len() > 256.max(table.len() / 4) {
         let whole: Vec<_> = table.iter().map(|(segment, record)| (*segment, Some(record.clone()))).collect();
-        let path = manifest::table_path(next.number);
-        // A checkpoint that failed later may have left one behind.
-        inner.items.objects().delete(&path).await?;
-        inner.items.objects().put(&path, vec![manifest::encode_table(&whole)]).await?;
-        next.table = next.number;
+        next.table = put_table(inner, this, next.number, manifest::encode_table(&whole)).await?;
         next.table_changes = Vec::new();
         Ok(Some(Arc::new(table.clone())))
     } else {
-        next.table = old.table;
+        next.table = this.manifest.table;
         next.table_changes = changes;
         Ok(None)
+    }
+}
+
+/// Stores a table under the number of its manifest, or the next that is free: one of a checkpoint that failed may be there, or still arrive.
+/// A number that was tried is never used again.
+async fn put_table(inner: &Inner, this: &mut Checkpointer, number: u64, table: bytes::Bytes) -> Result<u64> {
+    this.next_table = this.next_table.max(number);
+    loop {
+        let number = this.next_table;
+        this.next_table += 1;
+        match put_own(&**inner.items.objects(), &manifest::table_path(number), table.clone()).await {
+            Ok(()) => return Ok(number),
+            Err(error) if error.kind() == ErrorKind::Exists => {}
+            Err(error) => return Err(error),
+        }
     }
 }

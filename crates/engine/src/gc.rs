@@ -13,6 +13,7 @@ use crate::address::SegmentId;
 use crate::checkpoint::{Before, Checkpointer};
 use crate::format::manifest;
 use crate::kinds::Ledger;
+use crate::object::put_own;
 use crate::pool::Inner;
 use crate::segment::{Directory, ObjectBuilder, ObjectName, Pinned, SegmentRecord, absent};
 use crate::simulation::failpoint;
@@ -70,7 +71,7 @@ pub(crate) async fn compact(
         }
         let bytes = builder.finish();
         let object_bytes = bytes.len() as u64;
-        inner.items.objects().put(&object.path(), vec![bytes]).await?;
+        put_own(&**inner.items.objects(), &object.path(), bytes).await?;
         inner.items.set_object_bytes(object, object_bytes);
         for (segment, record) in moved {
             done.segments += 1;

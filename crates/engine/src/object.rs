@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::Result;
+use crate::{ErrorKind, Result};
 
 pub(crate) mod disk;
 pub(crate) mod fault;
@@ -77,6 +77,21 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// # Errors
     /// `Store`.
     async fn space(&self) -> Result<Option<Space>>;
+}
+
+/// Stores an object that nobody else can be storing with the same bytes. A name that is taken by exactly these bytes is no error: a request that
+/// seemed to have failed was carried out all the same, or the network has repeated it.
+///
+/// # Errors
+/// As [`ObjectStore::put`]; `Exists` if the name is taken by other bytes.
+pub(crate) async fn put_own(objects: &dyn ObjectStore, name: &str, bytes: Bytes) -> Result<()> {
+    match objects.put(name, vec![bytes.clone()]).await {
+        Err(error) if error.kind() == ErrorKind::Exists => {
+            let there = objects.get(name, 0, bytes.len() as u64 + 1).await?;
+            if there == bytes { Ok(()) } else { Err(error) }
+        }
+        answer => answer,
+    }
 }
 
 /// A shared store is a store, so that one can be kept in hand while a pool uses it.

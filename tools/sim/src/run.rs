@@ -23,6 +23,8 @@ use crate::truth::{Truth, Watch};
 
 /// Virtual time that a phase may take before somebody must be waiting in vain.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
+/// Steps that a phase may take before somebody must be running in circles.
+const STEPS_MAX: u64 = 3_000_000;
 
 /// How a world is made, beside its seed.
 #[derive(Clone, Debug)]
@@ -101,8 +103,10 @@ pub fn run(seed: u64, plan: &Plan) -> std::result::Result<Report, Failure> {
 enum End {
     /// Its clients have done what they wanted.
     Done,
-    /// It died.
+    /// It died in the middle of something.
     Died,
+    /// It stood still between two steps: it may be dead, or not.
+    Still,
     /// Its pool accepts nothing any more.
     Stopped,
 }
@@ -121,6 +125,7 @@ struct World {
     report: Report,
     /// Machines that were left behind alive, with their pools.
     zombies: Vec<(Machine, Pool)>,
+    stands_still: bool,
 }
 
 type Verdict<T = ()> = std::result::Result<T, String>;
@@ -167,6 +172,7 @@ impl World {
             machines: 0,
             report: Report::default(),
             zombies: Vec::new(),
+            stands_still: false,
         }
     }
 
@@ -178,7 +184,7 @@ impl World {
         for _ in 0..self.plan.machines {
             let Some((machine, pool)) = self.start()? else { return Ok(()) };
             let end = self.work(machine, &pool)?;
-            if end != End::Died {
+            if end == End::Done {
                 self.meet_zombies()?;
             }
             self.leave(machine, pool, end)?;
@@ -342,11 +348,15 @@ impl World {
             None if self.random.one_in(4) => {}
             None => self.plan_death(60 * operations * clients, false),
         }
-        let is_alive = self.go_on(|_| left.get() == 0, "working")?;
+        let is_alive = self.go_on(|_| left.get() == 0, "working").map_err(|what| {
+            self.media.set_calm(true);
+            format!("{what}: {:?}", block_on(pool.status()))
+        })?;
+        let stands_still = std::mem::take(&mut self.stands_still);
         self.call_off_death();
         self.truth.borrow_mut().failure.take().map_or(Ok(()), Err)?;
         if !is_alive {
-            return Ok(End::Died);
+            return Ok(if stands_still { End::Still } else { End::Died });
         }
         self.media.set_calm(true);
         let stopped = block_on(pool.status()).stopped;
@@ -366,7 +376,7 @@ impl World {
         if end == End::Done && self.random.one_in(3) {
             self.close(machine, pool)?;
             self.die(machine);
-        } else if end != End::Stopped && self.random.one_in(4) && !self.faults.lie() {
+        } else if matches!(end, End::Done | End::Still) && self.random.one_in(4) && !self.faults.lie() {
             self.note("left behind alive");
             self.executor.freeze(machine);
             self.zombies.push((machine, pool));
@@ -486,6 +496,7 @@ impl World {
     /// Lets everybody go on until `is_over`. False if the machine dies first.
     fn go_on(&mut self, is_over: impl Fn(&Self) -> bool, doing: &str) -> Verdict<bool> {
         let until = self.clock.elapsed() + PATIENCE;
+        let steps_max = self.executor.steps + STEPS_MAX;
         while !is_over(self) {
             if self.executor.step() == Step::Stuck {
                 return Err(format!("{doing}: everybody waits for somebody else"));
@@ -506,8 +517,12 @@ impl World {
             }
             if self.executor.stop_at.is_some_and(|step| self.executor.steps >= step) {
                 self.executor.stop_at = None;
-                self.note("dies in a step");
+                self.note("stands still");
+                self.stands_still = true;
                 return Ok(false);
+            }
+            if self.executor.steps > steps_max {
+                return Err(format!("{doing}: somebody runs in circles"));
             }
             if self.clock.elapsed() > until {
                 return Err(format!("{doing}: no end after hours of virtual time"));

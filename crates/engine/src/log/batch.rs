@@ -97,6 +97,19 @@ pub(crate) struct Content<'a> {
     pub(crate) behind: Vec<Head>,
 }
 
+impl Content<'_> {
+    /// Leaves out what goes beyond operation `last`: a writer appended it that had been replaced by then, and no longer knew what had
+    /// happened since.
+    pub(crate) fn leave_out_behind(&mut self, last: u64) {
+        let goes_beyond = |head: &Head| head.durable > last || (head.operations > 0 && head.last() > last);
+        if let Some(first) = self.batches.iter().position(|batch| goes_beyond(&batch.head)) {
+            self.end = self.batches[first].offset;
+            self.batches.truncate(first);
+        }
+        self.behind.retain(|head| !goes_beyond(head));
+    }
+}
+
 /// Reads the bytes of log file `log`.
 pub(crate) fn read(key: Key, file: &[u8], log: u64) -> Content<'_> {
     let mut batches = Vec::new();

@@ -59,9 +59,11 @@ impl Inner {
     pub(crate) async fn holds(&self, guard: &Guard) -> Result<bool> {
         let nodes = Pinned::new(&self.items);
         loop {
-            let held = {
+            let (held, _pin) = {
                 let core = self.core.read();
-                guard.holds(&core.state, &self.locations.lock(), &core.clones, &nodes)
+                let pin = Self::pin_of(&core);
+                let held = guard.holds(&core.state, &self.locations.lock(), &core.clones, &nodes);
+                (held, pin)
             };
             match held {
                 Ok(holds) => return Ok(holds),

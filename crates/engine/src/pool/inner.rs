@@ -20,6 +20,7 @@ use crate::format::manifest::{self, Manifest};
 use crate::frame::{DirtyGauge, Frame};
 use crate::kinds::DirectoryTree;
 use crate::log::LogStore;
+use crate::object::put_own;
 use crate::log::writer::{LogWriter, Tail};
 use crate::metrics::Metrics;
 use crate::namespace::{
@@ -227,7 +228,9 @@ impl Inner {
         let nodes = Pinned::new(&self.items);
         let mut has_waited = false;
         loop {
-            let interrupt = match self.attempt(operation, &nodes, guard) {
+            // What is missing must not be deleted before it has been fetched, whatever is done to the state meanwhile.
+            let mut pin = None;
+            let interrupt = match self.attempt(operation, &nodes, guard, &mut pin) {
                 Ok(outcome) => return Ok(Some(outcome)),
                 Err(interrupt) => interrupt,
             };
@@ -259,6 +262,7 @@ impl Inner {
         operation: &Operation,
         nodes: &Pinned<'_>,
         guard: Option<&Guard>,
+        pin: &mut Option<Arc<()>>,
     ) -> Result<Outcome, Interrupt> {
         let time = self.clock.now();
         let mut locked = self.core.write();
@@ -267,10 +271,17 @@ impl Inner {
             return Err(error.clone().into());
         }
         let mut locations = self.locations.lock();
-        if let Some(guard) = guard
-            && !guard.holds(&core.state, &locations, &core.clones, nodes)?
-        {
-            return Err(Interrupt::Changed);
+        let current = core.pin.clone();
+        let pinned = |interrupt| {
+            *pin = Some(current);
+            interrupt
+        };
+        if let Some(guard) = guard {
+            match guard.holds(&core.state, &locations, &core.clones, nodes) {
+                Ok(true) => {}
+                Ok(false) => return Err(Interrupt::Changed),
+                Err(interrupt) => return Err(pinned(interrupt)),
+            }
         }
         for ino in operation.inodes().into_iter().flatten() {
             for (ino, parent, place, realm_root) in locations.take_unlogged(ino, core.log_number) {
@@ -290,7 +301,7 @@ impl Inner {
             realm_ids: self.settings.realm_ids,
             fragmented: None,
         };
-        let outcome = change.apply(operation)?;
+        let outcome = change.apply(operation).map_err(pinned)?;
         let fragmented = change.fragmented.filter(|_| self.settings.defragment);
         if let Some((ino, from, to)) = fragmented {
             self.fragments.lock().note(ino, from, to, || locations.trail(ino));
@@ -467,6 +478,17 @@ impl Inner {
             }
             // A full disk can be emptied: nothing is lost, the next flush tries again.
             Err(error) if error.kind() == ErrorKind::NoSpace => Err(error),
+            // A new writer deletes the log files of the old one.
+            Err(error)
+                if error.kind() == ErrorKind::NotFound
+                    && crate::checkpoint::is_taken_over(
+                        self,
+                        self.manifest_number.load(Ordering::Relaxed),
+                    )
+                    .await =>
+            {
+                Err(self.stop(Error::with_source(ErrorKind::Fenced, TAKEN_OVER, error)))
+            }
             Err(error) => Err(self.stop(Error::with_source(
                 error.kind(),
                 format!("the log could not be written: {error}"),
@@ -488,7 +510,15 @@ impl Inner {
 
     /// Puts a manifest under its number. A number that is taken means that another writer has taken over.
     pub(crate) async fn put_manifest(&self, manifest: &Manifest) -> Result<()> {
-        match self.items.objects().put(&manifest::path(manifest.number), vec![manifest.encode()]).await {
+        let path = manifest::path(manifest.number);
+        // Only this writer has this epoch, once it has begun.
+        let has_begun = self.manifest_number.load(Ordering::Relaxed) + 1 == manifest.number;
+        let put = if has_begun {
+            put_own(&**self.items.objects(), &path, manifest.encode()).await
+        } else {
+            self.items.objects().put(&path, vec![manifest.encode()]).await
+        };
+        match put {
             // A number can be free because others have gone on from it and deleted what was there.
             Ok(()) if crate::checkpoint::is_taken_over(self, manifest.number).await => {
                 Err(self.stop(Error::new(ErrorKind::Fenced, TAKEN_OVER)))

@@ -1,5 +1,7 @@
 //! Taking in what the store holds and the manifest does not know.
 
+use std::cmp::Reverse;
+
 use rustc_hash::FxHashSet;
 
 use crate::address::{Address, ItemKind, SegmentId};
@@ -24,7 +26,10 @@ pub(super) struct Adopted {
 /// a newer manifest could not be read (`keep`): then segments that it has moved are found again where they are now.
 pub(super) async fn adopt_segments(objects: &dyn ObjectStore, items: &Items, keep: bool) -> Result<Adopted> {
     let known: FxHashSet<ObjectName> = items.table().values().map(|record| record.object).collect();
-    let listed = objects.list(segment::PREFIX).await?;
+    let mut listed = objects.list(segment::PREFIX).await?;
+    // A writer that was replaced, or one of its requests that came late, may have used the number of a segment that its successor
+    // used as well: the successor's is the one that counts, and comes first.
+    listed.sort_by_key(|object| ObjectName::parse(&object.name).map(|name| (name.number, Reverse(name.epoch))));
     let present: FxHashSet<ObjectName> =
         listed.iter().filter_map(|object| ObjectName::parse(&object.name)).collect();
     let mut adopted = Adopted::default();

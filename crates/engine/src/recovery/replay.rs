@@ -75,7 +75,10 @@ impl Replay<'_> {
         let (mut last, mut following) = (self.manifest.durable, 0);
         for number in self.logs.iter().copied().filter(|number| *number >= file) {
             let bytes = self.log_store.read(number)?;
-            let content = batch::read(self.key(), &bytes, number);
+            let mut content = batch::read(self.key(), &bytes, number);
+            if number < self.manifest.newest_log {
+                content.leave_out_behind(self.manifest.durable);
+            }
             let whole = content.batches.iter().map(|batch| batch.head);
             for head in whole.chain(content.behind) {
                 last = last.max(head.durable).max(head.last());
@@ -101,7 +104,10 @@ impl Replay<'_> {
                 return Ok(Some(Stop { file: number, offset: 0, why }));
             }
             let file = self.log_store.read(number)?;
-            let content = batch::read(self.key(), &file, number);
+            let mut content = batch::read(self.key(), &file, number);
+            if number < self.manifest.newest_log {
+                content.leave_out_behind(self.manifest.durable);
+            }
             for batch in &content.batches {
                 let head = batch.head;
                 let reached = self.state.sequence;

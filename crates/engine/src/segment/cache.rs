@@ -1,9 +1,12 @@
 //! Nodes and frames in memory.
 
+use std::hash::Hash;
+
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quick_cache::Weighter;
-use rustc_hash::FxHashMap;
+use quick_cache::sync::DefaultLifecycle;
+use quick_cache::{OptionsBuilder, Weighter};
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::items::Items;
 use crate::Result;
@@ -12,6 +15,27 @@ use crate::tree::{AnyNode, ChangedMark, Missing, Nodes};
 
 /// What a cached entry takes beside its bytes: key, counts, list heads.
 const OVERHEAD_BYTES: u64 = 160;
+
+/// Parts of a cache that are locked apart.
+const SHARDS: usize = 16;
+
+pub(super) type Cache<K, V, W> = quick_cache::sync::Cache<K, V, W, FxBuildHasher>;
+
+/// A cache of so many bytes, for entries of about `each`. What it evicts depends on nothing but what it is asked: neither on the machine nor
+/// on chance, so that a seed replays a run.
+pub(super) fn cache<K: Eq + Hash, V: Clone, W: Weighter<K, V> + Clone>(
+    bytes: u64,
+    each: u64,
+    weighter: W,
+) -> Cache<K, V, W> {
+    let options = OptionsBuilder::new()
+        .shards(SHARDS)
+        .estimated_items_capacity((bytes / each).clamp(64, 4 << 20) as usize)
+        .weight_capacity(bytes)
+        .build()
+        .expect("both capacities are given");
+    Cache::with_options(options, weighter, FxBuildHasher, DefaultLifecycle::default())
+}
 
 #[derive(Clone)]
 pub(super) struct NodeWeight;

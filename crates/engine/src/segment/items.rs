@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use quick_cache::sync::Cache;
+use quick_cache::Weighter;
 use rustc_hash::FxHashMap;
 
-use super::cache::{FrameWeight, NodeWeight};
+use super::cache::{Cache, FrameWeight, NodeWeight, cache};
 use super::layout::{Directory, FOOTER_TAIL_BYTES, parse_footer_tail, parse_object_footer};
 use super::writer::Gathering;
 use super::{ObjectName, SegmentRecord};
@@ -32,7 +32,7 @@ pub(crate) struct ItemsSettings {
 #[derive(Clone)]
 struct DirectoryWeight;
 
-impl quick_cache::Weighter<(SegmentId, ObjectName), Arc<Directory>> for DirectoryWeight {
+impl Weighter<(SegmentId, ObjectName), Arc<Directory>> for DirectoryWeight {
     fn weight(&self, _: &(SegmentId, ObjectName), directory: &Arc<Directory>) -> u64 {
         (directory.items.len() * size_of::<super::Item>()) as u64 + 128
     }
@@ -72,25 +72,12 @@ pub(crate) struct Items {
 
 impl Items {
     pub(crate) fn new(objects: Arc<dyn ObjectStore>, settings: ItemsSettings, metrics: Arc<Metrics>) -> Self {
-        let estimate = |bytes: u64, each: u64| (bytes / each).clamp(64, 4 << 20) as usize;
         Self {
             objects,
             metrics,
-            nodes: Cache::with_weighter(
-                estimate(settings.node_cache_bytes, 12 << 10),
-                settings.node_cache_bytes,
-                NodeWeight,
-            ),
-            frames: Cache::with_weighter(
-                estimate(settings.frame_cache_bytes, 16 << 10),
-                settings.frame_cache_bytes,
-                FrameWeight,
-            ),
-            directories: Cache::with_weighter(
-                estimate(settings.directory_cache_bytes, 32 << 10),
-                settings.directory_cache_bytes,
-                DirectoryWeight,
-            ),
+            nodes: cache(settings.node_cache_bytes, 12 << 10, NodeWeight),
+            frames: cache(settings.frame_cache_bytes, 16 << 10, FrameWeight),
+            directories: cache(settings.directory_cache_bytes, 32 << 10, DirectoryWeight),
             settings,
             born: Mutex::default(),
             changed_nodes: ChangedNodes::default(),

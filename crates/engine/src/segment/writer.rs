@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::layout::{Directory, Item, ObjectBuilder};
 use super::{Items, ObjectName, SegmentRecord, codec};
 use crate::address::{Address, ItemKind, SegmentId};
+use crate::object::put_own;
 use crate::{Error, ErrorKind, Result};
 
 /// A segment that is not in the store yet. Its items can be read all the same.
@@ -102,7 +103,7 @@ impl SegmentWriter {
         while let Some(gathering) = self.full.last() {
             let (bytes, record) = self.finish(gathering);
             let object_bytes = bytes.len() as u64;
-            match self.items.objects.put(&record.object.path(), vec![bytes]).await {
+            match put_own(&*self.items.objects, &record.object.path(), bytes).await {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Exists => {
                     return Err(Error::with_source(

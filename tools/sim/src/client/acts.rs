@@ -151,6 +151,9 @@ impl Client {
         let wanted = name.clone();
         let effect = move |model: &mut Model| {
             // The POSIX layer looks at this first.
+            if wanted.len() > 255 {
+                return Err(ErrorKind::NameTooLong);
+            }
             model.alive(directory)?;
             if !model.is_directory(directory) {
                 return Err(ErrorKind::NotDirectory);
