@@ -300,7 +300,7 @@ pub(crate) async fn check(inner: &Inner) -> Result<CheckReport> {
     marker.run().await?;
     realms::check(inner, manifest, &mut marker).await?;
     debug_assert!(root_edges(manifest).iter().all(|(address, _)| marker.counts.contains_key(address)));
-    compare_counts(inner, manifest, &mut marker).await?;
+    compare_counts(inner, manifest, &checkpointer.lost_nodes, &mut marker).await?;
     let Marker { mut report, mut damage, .. } = marker;
     damage.name_paths(manifest, &mut report).await?;
     Ok(report)
@@ -314,8 +314,13 @@ async fn known_count(manifest: &Manifest, address: Address, nodes: &Pinned<'_>) 
     }
 }
 
-/// Compares the marks with the ledger, and both with the segments.
-async fn compare_counts(inner: &Inner, manifest: &Manifest, marker: &mut Marker<'_>) -> Result<()> {
+/// Compares the marks with the ledger, and both with the segments. `lost_nodes` are of checkpoints that failed; the next one frees them.
+async fn compare_counts(
+    inner: &Inner,
+    manifest: &Manifest,
+    lost_nodes: &[Address],
+    marker: &mut Marker<'_>,
+) -> Result<()> {
     let nodes = Pinned::new(&inner.items);
     // Below what cannot be read there may be more references than were seen.
     let is_whole = marker.damage.bad.is_empty();
@@ -358,7 +363,7 @@ async fn compare_counts(inner: &Inner, manifest: &Manifest, marker: &mut Marker<
         }
     }
     let born: FxHashSet<Address> = manifest.born.iter().map(|(address, _)| *address).collect();
-    let dead_later: FxHashSet<Address> = manifest.ledger_dead.iter().copied().collect();
+    let dead_later: FxHashSet<Address> = manifest.ledger_dead.iter().chain(lost_nodes).copied().collect();
     let table: Vec<_> =
         inner.items.table().iter().map(|(segment, record)| (*segment, record.clone())).collect();
     let mut leaked = (0_u64, 0_u64);

@@ -23,6 +23,7 @@ use crate::pool::Inner;
 use crate::refcount::{self, Counted, Counter, EdgeCollector, Edges};
 use crate::segment::{Born, ObjectName, Pinned, SegmentRecord, SegmentWriter};
 use crate::simulation::failpoint;
+use crate::simulation::mutant::{self, Mutant};
 use crate::tree::{Link, Root, Tree};
 use crate::{Error, ErrorKind, Result, gc};
 
@@ -207,7 +208,7 @@ async fn prepare(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Resul
         next_number: snapshot.next_number,
         next_realm: snapshot.next_realm,
         sequence: snapshot.sequence,
-        log,
+        log: if mutant::is_on(Mutant::SkipLogFile) { log + 1 } else { log },
         newest_log: log,
         ..this.manifest.clone()
     };
@@ -239,7 +240,7 @@ async fn prepare(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Resul
     this.lost_nodes.extend(&written);
     next.ledger = settled_root(&ledger);
     next.ledger_dead = replaced_ledger_nodes(inner, &this.manifest.ledger, &ledger).await?;
-    next.garbage = counted.garbage.clone();
+    next.garbage = if mutant::is_on(Mutant::ForgetGarbage) { Vec::new() } else { counted.garbage.clone() };
     failpoint("checkpoint_after_counts_before_seal").await;
     this.writer.seal().await?;
     failpoint("checkpoint_after_seal_before_table").await;
@@ -267,10 +268,15 @@ async fn prepare(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Resul
     dead_objects.dedup();
     let used: rustc_hash::FxHashSet<ObjectName> = table.values().map(|record| record.object).collect();
     dead_objects.retain(|object| !used.contains(object));
+    if mutant::is_on(Mutant::DeleteObjectsEarly) {
+        for object in &dead_objects {
+            inner.items.objects().delete(&object.path()).await?;
+        }
+    }
     failpoint("checkpoint_after_compaction_before_manifest").await;
     next.next_segment = items.next_segment();
     next.born = counted.born.iter().map(|(address, born)| (*address, born.kind)).collect();
-    {
+    if !mutant::is_on(Mutant::ForgetBornFrames) {
         // Frames that the log has stored since belong to no count yet either.
         let now = items.born_items();
         next.born.extend(now.iter().filter(|(a, _)| !before.contains_key(*a)).map(|(a, b)| (*a, b.kind)));
@@ -299,13 +305,27 @@ async fn prepare(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Resul
 /// time: another one under its number could never be told from it.
 async fn store_manifest(inner: &Inner, this: &mut Checkpointer) -> Result<Done> {
     let prepared = this.prepared.as_ref().expect("a checkpoint is prepared");
-    inner.put_manifest(&prepared.manifest).await?;
+    let put = inner.put_manifest(&prepared.manifest).await;
+    if put.is_err() && mutant::is_on(Mutant::ForgetPrepared) {
+        this.prepared = None;
+    }
+    put?;
     failpoint("checkpoint_after_manifest_before_settling").await;
 
     // From here on the checkpoint is made: nothing below may fail.
     let prepared = this.prepared.take().expect("it was just there");
-    let Prepared { manifest, snapshot, interval, before, still_born, table, new_base, empty, dead_objects, done } =
-        prepared;
+    let Prepared {
+        manifest,
+        snapshot,
+        interval,
+        before,
+        still_born,
+        table,
+        new_base,
+        empty,
+        dead_objects,
+        done,
+    } = prepared;
     let items = &inner.items;
     {
         let mut born = items.born_items();
@@ -512,6 +532,9 @@ async fn set_table(
         .collect();
     changes
         .extend(base.keys().filter(|segment| !table.contains_key(segment)).map(|segment| (*segment, None)));
+    if mutant::is_on(Mutant::TableLosesChange) {
+        changes.pop();
+    }
     if changes.len() > 256.max(table.len() / 4) {
         let whole: Vec<_> = table.iter().map(|(segment, record)| (*segment, Some(record.clone()))).collect();
         next.table = put_table(inner, this, next.number, manifest::encode_table(&whole)).await?;

@@ -17,6 +17,7 @@ use crate::object::put_own;
 use crate::pool::Inner;
 use crate::segment::{Directory, ObjectBuilder, ObjectName, Pinned, SegmentRecord, absent};
 use crate::simulation::failpoint;
+use crate::simulation::mutant::{self, Mutant};
 use crate::tree::{self, Root};
 use crate::{ErrorKind, Result};
 
@@ -126,7 +127,11 @@ async fn rewrite(
 ) -> Result<SegmentRecord> {
     let dead = dead_items(inner, segment, ledger).await?;
     let directory = inner.items.directory_at(segment, record).await?;
-    let live: Vec<_> = directory.items.iter().filter(|item| !dead.contains(&item.index)).copied().collect();
+    let mut live: Vec<_> =
+        directory.items.iter().filter(|item| !dead.contains(&item.index)).copied().collect();
+    if mutant::is_on(Mutant::CompactLosesItem) {
+        live.pop();
+    }
     let path = record.object.path();
     let mut kept = Directory::default();
     let mut read = Vec::with_capacity(live.len());
@@ -143,7 +148,9 @@ async fn rewrite(
     let mut live_bytes = 0;
     for (item, stored) in live.iter().zip(read) {
         live_bytes += stored.len() as u64;
-        kept.items.push(builder.push(segment, item.index, item.kind, item.raw_length, item.codec, &stored));
+        let renumbers = mutant::is_on(Mutant::CompactRenumbers);
+        let index = if renumbers { kept.items.len() as u32 } else { item.index };
+        kept.items.push(builder.push(segment, index, item.kind, item.raw_length, item.codec, &stored));
     }
     let (directory_offset, directory_length) = builder.end_segment(segment, &kept);
     Ok(SegmentRecord {
@@ -229,7 +236,7 @@ async fn delete_older(inner: &Inner, number: u64, before: Before) -> Result<()> 
     }
     failpoint("deleting_after_manifests_before_logs").await;
     for file in inner.log_store.list()? {
-        if file < before.log {
+        if file < before.log || (mutant::is_on(Mutant::DeleteNeededLog) && file == before.log + 1) {
             inner.log_store.delete(file)?;
         }
     }

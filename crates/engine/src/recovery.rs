@@ -20,6 +20,7 @@ use crate::namespace::{Ending, NameHasher, State};
 use crate::pool::{Inner, OpenMode, Storage};
 use crate::segment::{Items, ItemsSettings, Pinned, SegmentWriter};
 use crate::simulation::failpoint;
+use crate::simulation::mutant::{self, Mutant};
 use crate::{Clock, Error, ErrorKind, Result, Settings};
 
 use choose::Chosen;
@@ -178,6 +179,9 @@ pub(crate) async fn open(
 async fn end(state: &mut State, time: crate::Timestamp, items: &Items) -> Result<Ending> {
     let nodes = Pinned::new(items);
     let apart = loop {
+        if mutant::is_on(Mutant::KeepOrphans) {
+            break Vec::new();
+        }
         let missing = match state.drop_orphans(time, &nodes) {
             Ok(apart) => break apart,
             Err(missing) => missing,

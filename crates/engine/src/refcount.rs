@@ -18,6 +18,7 @@ use crate::address::{Address, ItemKind, SegmentId};
 use crate::format::manifest::Manifest;
 use crate::kinds::{DirectoryTree, FileTree, FrameLink, Ledger, SideTree};
 use crate::segment::{Born, Items, Pinned};
+use crate::simulation::mutant::{self, Mutant};
 use crate::tree::{self, AnyNode, Body, Branch, Link, Missing, Node, Nodes, Root, Tree, Visitor};
 use crate::{ErrorKind, Result};
 
@@ -130,7 +131,8 @@ impl<'a> Counter<'a> {
                 entry.unknown = true;
                 tracing::error!(?address, "an item is referred to and counted as dead; it is left as it is");
             }
-            if !entry.unknown {
+            let is_forgotten = mutant::is_on(Mutant::ForgetReference) && address.index() % 8 == 0;
+            if !entry.unknown && !(is_forgotten && entry.now > 0) {
                 entry.now += count;
             }
         }
@@ -145,6 +147,10 @@ impl<'a> Counter<'a> {
             0 => {
                 entry.unknown = true;
                 tracing::error!(?address, "the count of an item is too low; it is left as it is");
+            }
+            2 if mutant::is_on(Mutant::FreeSharedItem) && kind == ItemKind::Frame => {
+                entry.now = 0;
+                self.bury(address);
             }
             1 if kind == ItemKind::Frame => {
                 entry.now = 0;

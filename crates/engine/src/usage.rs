@@ -116,31 +116,20 @@ pub(crate) async fn usage(inner: &Inner, ino: Ino) -> Result<Usage> {
             partly.remove(&address);
         }
         done.insert(address);
-        usage.exclusive_bytes += item_bytes(inner, address).await?;
+        usage.exclusive_bytes += inner.items.stored_length(address).await?;
         exclusive.extend(links_of(inner, address, kind).await?);
     }
     usage.total_bytes = usage.exclusive_bytes;
     shared.extend(partly.into_iter().map(|(address, (kind, _))| (address, kind)));
     while let Some((address, kind)) = shared.pop() {
         if done.insert(address) {
-            usage.shared_bytes += item_bytes(inner, address).await?;
+            usage.shared_bytes += inner.items.stored_length(address).await?;
             shared.extend(links_of(inner, address, kind).await?);
         }
     }
     usage.total_bytes += usage.shared_bytes;
     drop(pin);
     Ok(usage)
-}
-
-async fn item_bytes(inner: &Inner, address: Address) -> Result<u64> {
-    match inner.items.directory(address.segment()).await {
-        Ok((_, directory)) => {
-            Ok(directory.find(address.index()).map_or(0, |item| u64::from(item.stored_length)))
-        }
-        // A segment that is not in the store yet has no directory there.
-        Err(_) if inner.items.is_gathering(address.segment()) => Ok(0),
-        Err(error) => Err(error),
-    }
 }
 
 async fn links_of(inner: &Inner, address: Address, kind: ItemKind) -> Result<Vec<(Address, ItemKind)>> {

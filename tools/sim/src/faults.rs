@@ -5,7 +5,7 @@ use crate::random::Random;
 /// How often something goes wrong, one call in so many; 0 is never.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    /// Longest usual delay of a store's call, in microseconds of virtual time; a few take a thousand times as long.
+    /// Longest usual delay of a store's call, in microseconds of virtual time; a few take two hundred times as long.
     pub delay_micros: u64,
     /// A store's call does nothing and fails.
     pub refused: u64,
@@ -33,7 +33,7 @@ impl Faults {
     /// No two worlds are alike: some have no faults at all, some several kinds.
     pub fn choose(random: &mut Random) -> Self {
         let mut faults = Self { late_arrivals: random.one_in(2), ..Self::default() };
-        faults.delay_micros = *random.pick(&[0, 200, 200, 5_000, 50_000]);
+        faults.delay_micros = *random.pick(&[0, 200, 200, 5_000, 20_000]);
         faults.clock_jumps = random.one_in(5);
         let rate = *random.pick(&[20, 60, 200, 800]);
         match random.below(16) {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use offshoot_engine::simulation::mutant::{self, Mutant};
 use sim::run::{Failure, Plan, Report, run};
 
 /// Whole pools in a simulated world, against a model.
@@ -32,12 +33,30 @@ struct Arguments {
     /// Go on after failures
     #[arg(long)]
     keep_going: bool,
+    /// Switch a seeded bug on
+    #[arg(long)]
+    mutant: Option<String>,
+    /// Print the seeded bugs and stop
+    #[arg(long)]
+    mutants: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let plan =
-        Plan { machines: arguments.machines, operations: arguments.operations, ..Plan::default() };
+    if arguments.mutants {
+        for mutant in Mutant::ALL {
+            println!("{}\t{}", mutant.name(), mutant.words().trim());
+        }
+        return ExitCode::SUCCESS;
+    }
+    if let Some(name) = &arguments.mutant {
+        let Some(mutant) = Mutant::ALL.iter().find(|mutant| mutant.name() == name) else {
+            eprintln!("there is no seeded bug {name}; --mutants lists them");
+            return ExitCode::from(2);
+        };
+        mutant::switch_on(Some(*mutant));
+    }
+    let plan = Plan { machines: arguments.machines, operations: arguments.operations, ..Plan::default() };
     if let Some(seed) = arguments.seed {
         return match attempt(seed, &plan) {
             Ok(report) => {
@@ -65,7 +84,10 @@ fn main() -> ExitCode {
             Err(failure) => {
                 failed += 1;
                 println!("seed {seed} FAILED: {}", failure.what);
-                println!("  again: sim --machines {} --operations {} --seed {seed}", plan.machines, plan.operations);
+                println!(
+                    "  again: sim --machines {} --operations {} --seed {seed}",
+                    plan.machines, plan.operations
+                );
                 if !arguments.keep_going {
                     break;
                 }

@@ -82,8 +82,7 @@ impl Media {
             count: Counted::default(),
         }));
         let inner = Arc::new(MemoryStore::new());
-        let objects =
-            Arc::new(SimulatedStore { inner, shared: shared.clone(), clock: clock.clone() });
+        let objects = Arc::new(SimulatedStore { inner, shared: shared.clone(), clock: clock.clone() });
         let log = Arc::new(SimulatedLog {
             inner: MemoryLog::new(),
             shared: shared.clone(),
@@ -216,7 +215,7 @@ impl Shared {
         if self.calm || usual == 0 {
             return Duration::ZERO;
         }
-        let long = if self.random.one_in(100) { 1000 } else { 1 };
+        let long = if self.random.one_in(200) { 200 } else { 1 };
         Duration::from_micros(self.random.below(usual * long))
     }
 }

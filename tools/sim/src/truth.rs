@@ -102,6 +102,12 @@ impl Truth {
             self.fail(format!("operation {sequence} was executed after {}", self.sequence));
         }
         self.sequence = sequence;
+        self.note(format!(
+            "{} at {}.{:09}",
+            if is_seen { "executed" } else { "behind the scenes" },
+            time.secs,
+            time.nanos
+        ));
         if !is_seen {
             return;
         }

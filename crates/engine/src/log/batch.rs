@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::record::{self, Record};
 use crate::Result;
 use crate::format::codec::{Reader, Writer};
+use crate::simulation::mutant::{self, Mutant};
 
 const MAGIC: u32 = 0x4753_464f;
 /// Bytes before the payload.
@@ -101,6 +102,9 @@ impl Content<'_> {
     /// Leaves out what goes beyond operation `last`: a writer appended it that had been replaced by then, and no longer knew what had
     /// happened since.
     pub(crate) fn leave_out_behind(&mut self, last: u64) {
+        if mutant::is_on(Mutant::ReplayZombies) {
+            return;
+        }
         let goes_beyond = |head: &Head| head.durable > last || (head.operations > 0 && head.last() > last);
         if let Some(first) = self.batches.iter().position(|batch| goes_beyond(&batch.head)) {
             self.end = self.batches[first].offset;
@@ -119,6 +123,9 @@ pub(crate) fn read(key: Key, file: &[u8], log: u64) -> Content<'_> {
     {
         batches.push(Batch { head: found.head, offset: end as u64, payload });
         end += HEADER_BYTES + payload.len();
+    }
+    if mutant::is_on(Mutant::ReplayStopsEarly) {
+        batches.pop();
     }
     let mut behind = Vec::new();
     let mut at = end;
@@ -159,7 +166,8 @@ impl Found {
     /// The payload behind the head that `bytes` begins with, if it is whole.
     fn payload<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let payload = bytes[HEADER_BYTES..].get(..self.length)?;
-        (crc32c::crc32c(payload) == self.checksum).then_some(payload)
+        let is_whole = crc32c::crc32c(payload) == self.checksum || mutant::is_on(Mutant::IgnoreBatchChecksum);
+        is_whole.then_some(payload)
     }
 }
 

@@ -17,7 +17,8 @@ use crate::metrics::Metrics;
 use crate::namespace::{Operation, Where};
 use crate::segment::{Items, SegmentWriter};
 use crate::simulation::failpoint;
-use crate::{Ino, Result, Timestamp};
+use crate::simulation::mutant::{self, Mutant};
+use crate::{ErrorKind, Ino, Result, Timestamp};
 
 /// Operations that have been executed and not been given to the writer.
 #[derive(Default)]
@@ -45,7 +46,11 @@ impl Tail {
             self.first = sequence;
         }
         let known = self.frames.len();
+        let before = self.out.bytes.len();
         record::encode_operation(time, operation, &mut self.out, &mut self.frames);
+        if mutant::is_on(Mutant::SwapRecords) && self.operations == 1 && self.frames.is_empty() {
+            self.out.bytes.rotate_left(before);
+        }
         self.frame_bytes +=
             self.frames[known..].iter().map(|(_, frame)| u64::from(frame.length())).sum::<u64>();
         self.operations += 1;
@@ -133,7 +138,9 @@ impl LogWriter {
             self.pending[index].frames = frames;
             stored?;
         }
-        self.frames.seal().await?;
+        if !mutant::is_on(Mutant::RecordsBeforeFrames) {
+            self.frames.seal().await?;
+        }
         failpoint("log_after_frames_before_records").await;
         while let Some(tail) = self.pending.front_mut() {
             for (at, frame) in &tail.frames {
@@ -144,7 +151,9 @@ impl LogWriter {
                 // The next file begins when all of the one before is durable. A file of which that is known may be gone
                 // already, with the checkpoint that replaced it.
                 if let Some(last) = self.unsynced {
-                    self.store.sync(self.number)?;
+                    if !mutant::is_on(Mutant::SkipSyncOfEndedFile) {
+                        self.store.sync(self.number)?;
+                    }
                     self.durable = last;
                 }
                 self.number = tail.file;
@@ -170,7 +179,10 @@ impl LogWriter {
         }
         if let Some(last) = self.unsynced {
             failpoint("log_after_append_before_sync").await;
-            self.store.sync(self.number)?;
+            match if mutant::is_on(Mutant::SkipLogSync) { Ok(()) } else { self.store.sync(self.number) } {
+                Err(_) if mutant::is_on(Mutant::AcknowledgeFailedSync) => {}
+                synced => synced?,
+            }
             self.durable = last;
             failpoint("log_after_sync").await;
         }
@@ -200,7 +212,10 @@ impl LogWriter {
     /// Makes log file `number`, unless an earlier try has. Nothing is written to it yet.
     pub(crate) fn prepare_file(&mut self, number: u64) -> Result<()> {
         if self.prepared < number {
-            self.store.create(number)?;
+            match self.store.create(number) {
+                Err(error) if error.kind() == ErrorKind::Exists && mutant::is_on(Mutant::IgnoreTakenLog) => {}
+                created => created?,
+            }
             self.prepared = number;
         }
         Ok(())

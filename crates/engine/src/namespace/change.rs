@@ -11,6 +11,7 @@ use super::{
 use crate::frame::DirtyGauge;
 use crate::kinds::EntryKey;
 use crate::record::{Content, Directory, Entry, Inode, Realm, Totals, Xattrs};
+use crate::simulation::mutant::{self, Mutant};
 use crate::tree::{self, Nodes};
 use crate::{Attributes, Error, ErrorKind, Ino, Kind, Timestamp};
 
@@ -179,7 +180,7 @@ impl Change<'_> {
             inode.mtime = time;
             inode.ctime = time;
             taken = Some(entry);
-            Ok(delta)
+            Ok(if mutant::is_on(Mutant::ForgetTotals) { Totals::default() } else { delta })
         })?;
         taken.ok_or_else(|| ErrorKind::NotFound.into())
     }

@@ -7,6 +7,7 @@ use super::descend::{attributes, visible_ino};
 use super::{Interrupt, Operation, Place, Where, check_name};
 use crate::record::{Content, Identity, RealmRoot, Scope};
 use crate::report::Origin;
+use crate::simulation::mutant::{self, Mutant};
 use crate::{Error, ErrorKind};
 
 impl Change<'_> {
@@ -49,7 +50,8 @@ impl Change<'_> {
             };
             let is_whole = realm_root && source.as_ref().is_some_and(|realm| realm.scope == Scope::Whole);
             let scope = if is_whole { Scope::Whole } else { Scope::Part };
-            let side = source.and_then(|realm| realm.side);
+            let side =
+                source.and_then(|realm| realm.side).filter(|_| !mutant::is_on(Mutant::CloneForgetsSide));
             let Content::Directory(directory) = &mut inode.content else { unreachable!("it is a directory") };
             directory.realm = Some(Box::new(RealmRoot { side, read_only, scope }));
             inode.identity = Some(Box::new(Identity { realm, home: to_place.realm.uid }));

@@ -10,6 +10,7 @@ use crate::content::{self, Frames, WINDOW_BYTES};
 use crate::kinds::FrameLink;
 use crate::pool::AllocateMode;
 use crate::record::{Content, FILE_BYTES_MAX, Inode, Totals};
+use crate::simulation::mutant::{self, Mutant};
 use crate::tree::Nodes;
 use crate::{Attributes, Error, ErrorKind, Ino, Kind};
 
@@ -54,7 +55,9 @@ impl Change<'_> {
                     return Err(ErrorKind::TooLarge.into());
                 }
                 if size < inode.size {
-                    content::truncate(&mut inode.content, size, nodes)?;
+                    if !mutant::is_on(Mutant::KeepTruncatedBytes) {
+                        content::truncate(&mut inode.content, size, nodes)?;
+                    }
                     inode.allocated = content::allocated(&inode.content, nodes)?;
                     fragmented = (!size.is_multiple_of(WINDOW_BYTES)).then(|| (ino, size - 1, size));
                 }
@@ -201,11 +204,14 @@ impl Change<'_> {
         }
         let source_end = source_offset + length;
         let whole = source_offset == 0 && destination_offset == 0 && length == from.size;
-        let pieces = if whole || matches!(from.content, Content::Inline(_)) {
+        let mut pieces = if whole || matches!(from.content, Content::Inline(_)) {
             Vec::new()
         } else {
             content::extents(&from.content, source_offset, source_end, usize::MAX, nodes)?
         };
+        if mutant::is_on(Mutant::CloneRangeLosesPiece) {
+            pieces.pop();
+        }
         let time = self.time;
         let frames = Frames { gauge: self.gauge, interval: self.interval };
         self.change_inode(destination, &mut |inode, nodes| {

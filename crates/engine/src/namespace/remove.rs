@@ -8,6 +8,7 @@ use super::descend::{attributes, visible_ino};
 use super::{Interrupt, ORPHANS, Trail, Where};
 use crate::kinds::EntryKey;
 use crate::record::{RealmRoot, Scope, SideKey, Totals};
+use crate::simulation::mutant::{self, Mutant};
 use crate::tree;
 use crate::{Error, ErrorKind, Ino, Kind};
 
@@ -129,6 +130,9 @@ impl Change<'_> {
     ) -> Result<(), Interrupt> {
         self.prepare_drop(root, side_key)?;
         self.take_entry(trail, key)?;
+        if mutant::is_on(Mutant::ForgetLink) {
+            return Ok(());
+        }
         self.drop_links(root, side_key, 1)
     }
 

@@ -20,18 +20,19 @@ use crate::format::manifest::{self, Manifest};
 use crate::frame::{DirtyGauge, Frame};
 use crate::kinds::DirectoryTree;
 use crate::log::LogStore;
-use crate::object::put_own;
 use crate::log::writer::{LogWriter, Tail};
 use crate::metrics::Metrics;
 use crate::namespace::{
     Change, Ending, Interrupt, KNOWN_INODE_BYTES, Locations, NameHasher, ORPHANS, Operation, Outcome, State,
     WriteData,
 };
+use crate::object::put_own;
 use crate::pool::Guard;
 use crate::record::{AliasKey, Entry, Name, SideKey};
 use crate::report::Status;
-use crate::simulation::{self, failpoint};
 use crate::segment::{Items, Pinned, SegmentRecord};
+use crate::simulation::mutant::{self, Mutant};
+use crate::simulation::{self, failpoint};
 use crate::tree::{Body, Link};
 use crate::{Attributes, Clock, Error, ErrorKind, Ino, Kind, Result, Settings, Timestamp};
 
@@ -94,6 +95,8 @@ pub(crate) struct Inner {
     pub(super) background_runs: AtomicBool,
     pub(super) closing: AtomicBool,
     pub(super) log_bytes: AtomicU64,
+    /// Bytes of frames of operations that wait for memory.
+    waiting_bytes: AtomicU64,
     /// Bytes of records in the tail.
     tail_bytes: AtomicU64,
     space: Mutex<Option<(Duration, Option<crate::object::Space>)>>,
@@ -163,6 +166,7 @@ impl Inner {
             background_runs: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             log_bytes: AtomicU64::new(0),
+            waiting_bytes: AtomicU64::new(0),
             tail_bytes: AtomicU64::new(0),
             space: Mutex::new(None),
             removals: AtomicU64::new(0),
@@ -181,7 +185,7 @@ impl Inner {
 
     /// Memory that writing frees: frames and nodes that are not stored, segments that are being gathered, the log's tail.
     pub(super) fn dirty_bytes(&self) -> u64 {
-        self.gauge.get()
+        self.gauge.get().saturating_sub(self.waiting_bytes.load(Ordering::Relaxed))
             + self.dirty_nodes_bytes()
             + self.items.gathering_bytes()
             + self.tail_bytes.load(Ordering::Relaxed)
@@ -202,20 +206,12 @@ impl Inner {
 
     /// Executes an operation and gives it to the log.
     pub(crate) async fn execute(&self, operation: Operation) -> Result<Outcome> {
-        self.execute_if(operation, None).await.map(|outcome| outcome.expect("there is no guard"))
-    }
-
-    /// Executes an operation, unless what it was prepared for has changed: then nothing is done, and `None` is answered.
-    pub(super) async fn execute_if(
-        &self,
-        operation: Operation,
-        guard: Option<&Guard>,
-    ) -> Result<Option<Outcome>> {
         self.admit(&operation).await?;
-        self.carry_out(&operation, guard).await
+        self.carry_out(&operation, None).await.map(|outcome| outcome.expect("there is no guard"))
     }
 
-    /// As [`Inner::execute_if`], for the background, which has looked for room itself and must not wait for it.
+    /// Executes an operation, unless what it was prepared for has changed: then nothing is done, and `None` is answered. For those who have
+    /// looked for room themselves: a guard keeps nodes in memory, and whoever holds one must not wait for memory.
     pub(crate) async fn execute_prepared(
         &self,
         operation: Operation,
@@ -224,7 +220,11 @@ impl Inner {
         self.carry_out(&operation, Some(guard)).await
     }
 
-    async fn carry_out(&self, operation: &Operation, guard: Option<&Guard>) -> Result<Option<Outcome>> {
+    pub(super) async fn carry_out(
+        &self,
+        operation: &Operation,
+        guard: Option<&Guard>,
+    ) -> Result<Option<Outcome>> {
         let nodes = Pinned::new(&self.items);
         let mut has_waited = false;
         loop {
@@ -273,10 +273,10 @@ impl Inner {
         let mut locations = self.locations.lock();
         let current = core.pin.clone();
         let pinned = |interrupt| {
-            *pin = Some(current);
+            *pin = Some(current).filter(|_| !mutant::is_on(Mutant::FetchUnpinned));
             interrupt
         };
-        if let Some(guard) = guard {
+        if let Some(guard) = guard.filter(|_| !mutant::is_on(Mutant::IgnoreGuard)) {
             match guard.holds(&core.state, &locations, &core.clones, nodes) {
                 Ok(true) => {}
                 Ok(false) => return Err(Interrupt::Changed),
@@ -331,13 +331,14 @@ impl Inner {
 
     /// Removes a tree. Files with names both inside and outside learn of it.
     pub(crate) async fn remove_tree(&self, parent: Ino, name: &[u8]) -> Result<()> {
+        let operation = |links| Operation::RemoveTree { parent, name: Name::from_slice(name), links };
         loop {
+            self.admit(&operation(Vec::new())).await?;
             let found = self.lookup(parent, name).await?;
             let result = async {
                 let (links, guard) = self.links_below(&found).await?;
                 failpoint("remove_after_counting_links").await;
-                let operation = Operation::RemoveTree { parent, name: Name::from_slice(name), links };
-                self.execute_if(operation, guard.as_ref()).await
+                self.carry_out(&operation(links), guard.as_ref()).await
             }
             .await;
             self.forget(found.ino, 1);
@@ -356,17 +357,19 @@ impl Inner {
         options: crate::pool::CloneOptions,
     ) -> Result<Outcome> {
         let crate::pool::CloneOptions { read_only, replace, source_path } = options;
+        let operation = |links| {
+            let (name, source_path) = (Name::from_slice(name), source_path.clone());
+            Operation::Clone { source, parent, name, read_only, replace, source_path, links }
+        };
         loop {
+            self.admit(&operation(Vec::new())).await?;
             let replaced = if replace { self.lookup(parent, name).await.ok() } else { None };
             let result = async {
                 let (links, guard) = match &replaced {
                     Some(found) => self.links_below(found).await?,
                     None => (Vec::new(), None),
                 };
-                let (name, source_path) = (Name::from_slice(name), source_path.clone());
-                let operation =
-                    Operation::Clone { source, parent, name, read_only, replace, source_path, links };
-                self.execute_if(operation, guard.as_ref()).await
+                self.carry_out(&operation(links), guard.as_ref()).await
             }
             .await;
             if let Some(found) = replaced {
@@ -527,6 +530,10 @@ impl Inner {
                 self.manifest_number.store(manifest.number, Ordering::Relaxed);
                 Ok(())
             }
+            Err(error) if error.kind() == ErrorKind::Exists && mutant::is_on(Mutant::IgnoreTakenManifest) => {
+                self.manifest_number.store(manifest.number, Ordering::Relaxed);
+                Ok(())
+            }
             Err(error) if error.kind() == ErrorKind::Exists => {
                 Err(self.stop(Error::with_source(ErrorKind::Fenced, TAKEN_OVER, error)))
             }
@@ -581,6 +588,7 @@ impl Inner {
         let gathering = self.items.gathering_bytes();
         let memory = self.items.cached_bytes()
             + self.dirty_bytes()
+            + self.waiting_bytes.load(Ordering::Relaxed)
             + core.tail.record_bytes()
             + gathering
             + known * KNOWN_INODE_BYTES;

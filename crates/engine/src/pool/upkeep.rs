@@ -3,6 +3,7 @@
 use super::inner::Inner;
 use crate::namespace::{Operation, Outcome};
 use crate::record::Realm;
+use crate::simulation::mutant::{self, Mutant};
 use crate::{Error, ErrorKind, Ino, Result};
 
 /// Entries of a removed directory, or aliases of a realm, that one operation takes: tens of microseconds under the lock.
@@ -98,7 +99,11 @@ impl Inner {
         if !core.ending.copies.is_empty() {
             return Vec::new();
         }
-        let ended = core.ending.realms.iter().filter(|(_, id)| !locations.knows_realm(**id));
+        let ended = core
+            .ending
+            .realms
+            .iter()
+            .filter(|(_, id)| !locations.knows_realm(**id) || mutant::is_on(Mutant::ReuseRealmEarly));
         ended.map(|(uid, id)| Realm { id: *id, uid: *uid }).take(limit).collect()
     }
 
@@ -106,7 +111,7 @@ impl Inner {
     async fn free_realm(&self, realm: Realm) -> Result<bool> {
         loop {
             let operation = Operation::FreeRealm { realm, aliases: STEP_ENTRIES };
-            match self.execute_if(operation, None).await? {
+            match self.carry_out(&operation, None).await? {
                 Some(Outcome::Amount(0)) => {}
                 Some(_) => return Ok(true),
                 None => return Ok(false),

@@ -8,6 +8,7 @@ use crate::address::{Address, ItemKind, SegmentId};
 use crate::format::manifest::TableChange;
 use crate::object::ObjectStore;
 use crate::segment::{self, Items, ObjectName, SegmentRecord};
+use crate::simulation::mutant::{self, Mutant};
 use crate::{ErrorKind, Result};
 
 /// What was found in the store.
@@ -29,7 +30,10 @@ pub(super) async fn adopt_segments(objects: &dyn ObjectStore, items: &Items, kee
     let mut listed = objects.list(segment::PREFIX).await?;
     // A writer that was replaced, or one of its requests that came late, may have used the number of a segment that its successor
     // used as well: the successor's is the one that counts, and comes first.
-    listed.sort_by_key(|object| ObjectName::parse(&object.name).map(|name| (name.number, Reverse(name.epoch))));
+    if !mutant::is_on(Mutant::AdoptOlderWriter) {
+        let place = |name: ObjectName| (name.number, Reverse(name.epoch));
+        listed.sort_by_key(|object| ObjectName::parse(&object.name).map(place));
+    }
     let present: FxHashSet<ObjectName> =
         listed.iter().filter_map(|object| ObjectName::parse(&object.name)).collect();
     let mut adopted = Adopted::default();
@@ -61,6 +65,7 @@ pub(super) async fn adopt_segments(objects: &dyn ObjectStore, items: &Items, kee
             _ => None,
         };
         match new {
+            Some(_) if mutant::is_on(Mutant::IgnoreNewSegments) => {}
             Some(entry) => adopt(items, name, object.size, entry, &mut adopted.lost_nodes).await?,
             None if keep => {}
             None => adopted.dead.push(name),

@@ -257,20 +257,7 @@ impl Items {
         {
             return item.open(segment, stored);
         }
-        let mut records: Vec<SegmentRecord> = self.table.read().get(&segment).cloned().into_iter().collect();
-        let moved = self
-            .retired
-            .lock()
-            .iter()
-            .filter(|(id, _)| *id == segment)
-            .map(|(_, r)| r.clone())
-            .collect::<Vec<_>>();
-        records.extend(moved);
-        if records.is_empty() {
-            // It may have been put since the first look.
-            records.extend(self.table.read().get(&segment).cloned());
-        }
-        for record in records {
+        for record in self.places(segment) {
             let directory = self.directory_at(segment, &record).await?;
             let Some(item) = directory.find(address.index()).filter(|item| item.kind == kind) else {
                 continue;
@@ -291,6 +278,40 @@ impl Items {
             ErrorKind::Corrupt,
             format!("there is no item {} in segment {:x}", address.index(), segment.0),
         ))
+    }
+
+    /// Bytes that an item takes in the store; 0 if it is not there yet.
+    ///
+    /// # Errors
+    /// `Corrupt` if nothing is known of it.
+    pub(crate) async fn stored_length(&self, address: Address) -> Result<u64> {
+        let segment = address.segment();
+        if self.is_gathering(segment) {
+            return Ok(0);
+        }
+        let places = self.places(segment);
+        if places.is_empty() {
+            return Err(unknown_segment(segment));
+        }
+        for record in places {
+            if let Some(item) = self.directory_at(segment, &record).await?.find(address.index()) {
+                return Ok(u64::from(item.stored_length));
+            }
+        }
+        Ok(0)
+    }
+
+    /// Where a segment lies, and where it lay for those who read an older state.
+    fn places(&self, segment: SegmentId) -> Vec<SegmentRecord> {
+        let mut records: Vec<SegmentRecord> = self.table.read().get(&segment).cloned().into_iter().collect();
+        let retired = self.retired.lock();
+        records.extend(retired.iter().filter(|(id, _)| *id == segment).map(|(_, record)| record.clone()));
+        drop(retired);
+        if records.is_empty() {
+            // It may have been put since the first look.
+            records.extend(self.table.read().get(&segment).cloned());
+        }
+        records
     }
 
     /// Keeps the record of a segment that was moved or dropped, until [`Items::forget_retired`].
@@ -317,9 +338,7 @@ impl Items {
 
     /// The directory of a stored segment.
     pub(crate) async fn directory(&self, segment: SegmentId) -> Result<(SegmentRecord, Arc<Directory>)> {
-        let record = self.table.read().get(&segment).cloned().ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, format!("segment {:x} is not in the segment table", segment.0))
-        })?;
+        let record = self.table.read().get(&segment).cloned().ok_or_else(|| unknown_segment(segment))?;
         let directory = self.directory_at(segment, &record).await?;
         Ok((record, directory))
     }
@@ -375,4 +394,8 @@ pub(crate) fn absent(path: &str, error: Error) -> Error {
         ErrorKind::NotFound => Error::with_source(ErrorKind::Corrupt, format!("{path} is missing"), error),
         _ => error,
     }
+}
+
+fn unknown_segment(segment: SegmentId) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("segment {:x} is not in the segment table", segment.0))
 }

@@ -33,16 +33,18 @@ mutants! {
     AcknowledgeFailedSync = "acknowledge-failed-sync",
     /// Records go to the log before the frames that they name are stored.
     RecordsBeforeFrames = "records-before-frames",
-    /// Two batches of the log change places.
-    SwapBatches = "swap-batches",
+    /// Two records of the log change places.
+    SwapRecords = "swap-records",
     /// A batch of the log is believed whatever its checksum says.
     IgnoreBatchChecksum = "ignore-batch-checksum",
-    /// A batch is replayed although the manifest has its operations already.
-    ReplayTwice = "replay-twice",
+    /// The replay leaves the last batch of a log file out.
+    ReplayStopsEarly = "replay-stops-early",
+    /// What a replaced writer has appended since is replayed.
+    ReplayZombies = "replay-zombies",
     /// A checkpoint names the log file after the one that it needs.
     SkipLogFile = "skip-log-file",
-    /// Old log files are deleted one checkpoint too early.
-    DeleteLogsEarly = "delete-logs-early",
+    /// The log file that is needed is deleted with those before it.
+    DeleteNeededLog = "delete-needed-log",
     /// Dead objects are deleted before the manifest that does without them is stored.
     DeleteObjectsEarly = "delete-objects-early",
     /// A manifest whose number is taken is taken for stored: nobody is fenced.
@@ -65,10 +67,10 @@ mutants! {
     IgnoreNewSegments = "ignore-new-segments",
     /// The id of a realm is given out again while it is in use.
     ReuseRealmEarly = "reuse-realm-early",
-    /// A clone takes the realm of its source.
-    CloneSharesRealm = "clone-shares-realm",
-    /// A clone of a range begins one byte later.
-    CloneRangeOffByOne = "clone-range-off-by-one",
+    /// A clone forgets files with several names.
+    CloneForgetsSide = "clone-forgets-side",
+    /// A clone of a range leaves its last piece out.
+    CloneRangeLosesPiece = "clone-range-loses-piece",
     /// Removing a tree leaves its files in the totals.
     ForgetTotals = "forget-totals",
     /// A removal goes on although names have changed since they were counted.
@@ -77,9 +79,15 @@ mutants! {
     KeepOrphans = "keep-orphans",
     /// Truncation leaves the bytes behind the end, to be seen when the file grows again.
     KeepTruncatedBytes = "keep-truncated-bytes",
-    /// A rename onto a name leaves what was there counted.
-    RenameForgetsTarget = "rename-forgets-target",
-    /// The table of segments is written whole without what changed last.
+    /// One of several names goes and is not counted down.
+    ForgetLink = "forget-link",
+    /// A fetched node is not kept from being deleted meanwhile.
+    FetchUnpinned = "fetch-unpinned",
+    /// A manifest whose answer was lost is given up, and another one tried under its number.
+    ForgetPrepared = "forget-prepared",
+    /// Of two segments with one number the older writer's is taken in.
+    AdoptOlderWriter = "adopt-older-writer",
+    /// The segment table forgets the last change.
     TableLosesChange = "table-loses-change",
 }
 

@@ -70,7 +70,8 @@ impl Client {
             }
         }
         let truth = self.truth.borrow();
-        let all: Vec<Id> = truth.model.below(ROOT).into_iter().filter(|id| wanted(&truth.model, *id)).collect();
+        let all: Vec<Id> =
+            truth.model.below(ROOT).into_iter().filter(|id| wanted(&truth.model, *id)).collect();
         if all.is_empty() { Err(Stop::Skip) } else { Ok(*self.random.pick(&all)) }
     }
 
@@ -87,9 +88,8 @@ impl Client {
 
     async fn file(&mut self) -> Outcome<(Id, Ino)> {
         let odd = self.random.one_in(15);
-        let id = self.choose(|model, id| {
-            model.node(id).kind == Kind::File && (odd || !model.is_read_only(id))
-        })?;
+        let id =
+            self.choose(|model, id| model.node(id).kind == Kind::File && (odd || !model.is_read_only(id)))?;
         self.acquire(id).await
     }
 
@@ -135,7 +135,8 @@ impl Client {
             return self.remove_tree().await;
         }
         let Place { directory, ino, name } = self.free_place().await?;
-        let kind = *self.random.pick(&[Kind::File, Kind::File, Kind::Directory, Kind::Directory, Kind::Symlink]);
+        let kind =
+            *self.random.pick(&[Kind::File, Kind::File, Kind::Directory, Kind::Directory, Kind::Symlink]);
         let mode = self.random.below(0o1000) as u32;
         let mut create = Create::new(kind, mode, 0);
         let mut new = crate::model::new(kind);
@@ -287,12 +288,9 @@ impl Client {
         let options = CloneOptions { read_only, replace, source_path: format!("of {id}").into_bytes() };
         let pool = Clone::clone(self.vfs.pool());
         let wanted = name.clone();
-        let effect =
-            move |model: &mut Model| model.clone_node(id, directory, &wanted, read_only, replace);
-        let what = format!(
-            "clone {id} to {} in {directory}, read_only {read_only}, replace {replace}",
-            show(&name)
-        );
+        let effect = move |model: &mut Model| model.clone_node(id, directory, &wanted, read_only, replace);
+        let what =
+            format!("clone {id} to {} in {directory}, read_only {read_only}, replace {replace}", show(&name));
         let call = async { pool.clone_inode(source, ino, &name, options).await.map_err(Error::from) };
         let (attributes, copy) = self.change(what.clone(), effect, call).await?;
         self.returned(&what, copy, &attributes);
@@ -430,9 +428,8 @@ impl Client {
             _ => (AllocateMode::ZeroRange { keep_size }, false, keep_size),
         };
         let pool = Clone::clone(self.vfs.pool());
-        let effect = move |model: &mut Model| {
-            model.allocate(id, offset, length, keep_content, keep_size).map(|()| 0)
-        };
+        let effect =
+            move |model: &mut Model| model.allocate(id, offset, length, keep_content, keep_size).map(|()| 0);
         let what = format!("{mode:?} {length} at {offset} of {id}");
         let call = async { pool.allocate(ino, offset, length, mode).await.map_err(Error::from) };
         let (attributes, _) = self.change(what.clone(), effect, call).await?;
@@ -449,8 +446,7 @@ impl Client {
             (self.offset(size), self.offset(self.size(to)), self.length() * 3)
         };
         let pool = Clone::clone(self.vfs.pool());
-        let effect =
-            move |model: &mut Model| model.clone_range(from, from_at, to, to_at, length);
+        let effect = move |model: &mut Model| model.clone_range(from, from_at, to, to_at, length);
         let what = format!("clone range {length} at {from_at} of {from} to {to_at} of {to}");
         let call =
             async { pool.clone_range(from_ino, from_at, to_ino, to_at, length).await.map_err(Error::from) };
@@ -481,8 +477,7 @@ impl Client {
         ]);
         let what = format!("{mode:?} attribute {} of {id} to {length} bytes", show(&name));
         let bytes = value.clone();
-        let effect =
-            move |model: &mut Model| model.set_xattr(id, &wanted, &bytes, how, None).map(|()| 0);
+        let effect = move |model: &mut Model| model.set_xattr(id, &wanted, &bytes, how, None).map(|()| 0);
         let call = async { pool.set_xattr(ino, &name, &value, mode, None).await.map_err(Error::from) };
         self.change(what, effect, call).await.map(|_| ())
     }
@@ -542,7 +537,8 @@ impl Client {
         for id in self.known.keys().copied().collect::<Vec<_>>() {
             let references = self.known[&id].references;
             if self.random.one_in(2) {
-                let count = if self.random.one_in(2) { references } else { self.random.below(references + 1) };
+                let count =
+                    if self.random.one_in(2) { references } else { self.random.below(references + 1) };
                 self.note(format!("forget {id} {count} times"));
                 self.forget(id, count);
             }
@@ -638,8 +634,12 @@ impl Client {
         let vfs = self.vfs.clone();
         let what = format!("list {id}");
         let fits = |model: &Model, items: &Vec<offshoot_engine::DirectoryItem>| -> Result<(), String> {
-            let names: Vec<&Vec<u8>> =
-                items.iter().map(|item| &item.name).collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+            let names: Vec<&Vec<u8>> = items
+                .iter()
+                .map(|item| &item.name)
+                .collect::<std::collections::BTreeSet<_>>()
+                .into_iter()
+                .collect();
             if model.alive(id).is_err() {
                 return if items.is_empty() { Ok(()) } else { Err("a removed directory has names".into()) };
             }
@@ -647,9 +647,9 @@ impl Client {
             if !names.iter().copied().eq(children.keys()) {
                 return Err(format!("shows {} names and should show {}", names.len(), children.len()));
             }
-            items.iter().try_for_each(|item| {
-                walk::same_attributes(model, children[&item.name], &item.attributes)
-            })
+            items
+                .iter()
+                .try_for_each(|item| walk::same_attributes(model, children[&item.name], &item.attributes))
         };
         let call = vfs.read_dir(&CALLER, ino, 0, 10_000, false);
         self.look(&what, call, fits, |model| model.alive(id).err()).await.map(|_| ())
@@ -685,7 +685,11 @@ impl Client {
                 return Ok(());
             }
             let at = want.iter().zip(seen).position(|(a, b)| a != b);
-            Err(format!("{} bytes read, {} wanted, the first difference is at {at:?}", seen.len(), want.len()))
+            Err(format!(
+                "{} bytes read, {} wanted, the first difference is at {at:?}",
+                seen.len(),
+                want.len()
+            ))
         };
         let seen = self.look(&what, call, fits, refuses).await?;
         if !seen.is_empty() && self.random.one_in(8) {
@@ -702,4 +706,3 @@ pub(super) fn show(name: &[u8]) -> String {
     let shown = String::from_utf8_lossy(&name[..name.len().min(20)]).into_owned();
     if name.len() > 20 { format!("{shown}...({})", name.len()) } else { shown }
 }
-

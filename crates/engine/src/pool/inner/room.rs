@@ -1,11 +1,11 @@
 //! Whether there is memory and space for one more operation.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Inner;
 use crate::checkpoint::checkpoint;
-use crate::namespace::Operation;
+use crate::namespace::{Operation, WriteData};
 use crate::pool::AllocateMode;
 use crate::{Error, ErrorKind, Result};
 
@@ -17,6 +17,7 @@ const SPACE_AGE_MAX: Duration = Duration::from_millis(100);
 impl Inner {
     /// Waits until there is memory, and refuses what would fill the store.
     pub(super) async fn admit(&self, operation: &Operation) -> Result<()> {
+        let _waiting = Waiting::new(&self.waiting_bytes, operation);
         match Need::of(operation) {
             Need::Nothing => {
                 self.note_removal(operation);
@@ -155,6 +156,29 @@ impl Inner {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         })
+    }
+}
+
+/// Frames of an operation that waits for room: no checkpoint can store them yet, so that nobody may wait for that.
+struct Waiting<'a> {
+    all: &'a AtomicU64,
+    bytes: u64,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(all: &'a AtomicU64, operation: &Operation) -> Self {
+        let bytes = match operation {
+            Operation::Write { data: data @ WriteData::Frames(_), .. } => data.length(),
+            _ => 0,
+        };
+        all.fetch_add(bytes, Ordering::Relaxed);
+        Self { all, bytes }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
