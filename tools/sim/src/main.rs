@@ -56,7 +56,12 @@ fn main() -> ExitCode {
         };
         mutant::switch_on(Some(*mutant));
     }
-    let plan = Plan { machines: arguments.machines, operations: arguments.operations, ..Plan::default() };
+    let plan = Plan {
+        machines: arguments.machines,
+        operations: arguments.operations,
+        is_verbose: arguments.seed.is_some(),
+        ..Plan::default()
+    };
     if let Some(seed) = arguments.seed {
         return match attempt(seed, &plan) {
             Ok(report) => {

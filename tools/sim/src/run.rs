@@ -35,11 +35,13 @@ pub struct Plan {
     pub operations: u64,
     /// Die in this step of each machine and nowhere else.
     pub die_at_step: Option<u64>,
+    /// Note more.
+    pub is_verbose: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { machines: 5, operations: 120, die_at_step: None }
+        Self { machines: 5, operations: 120, die_at_step: None, is_verbose: false }
     }
 }
 
@@ -158,6 +160,7 @@ impl World {
             passed: RefCell::default(),
         });
         simulation::observe(Some(watch.clone()));
+        truth.borrow_mut().is_verbose = plan.is_verbose;
         truth.borrow_mut().note(format!("seed {seed}: {faults:?} {settings:?}"));
         Self {
             plan,
@@ -354,7 +357,7 @@ impl World {
             self.media.set_calm(true);
             format!("{what}: {:?}", block_on(pool.status()))
         })?;
-        let stands_still = std::mem::take(&mut self.stands_still);
+        let stands_still = self.stands_still;
         self.call_off_death();
         self.truth.borrow_mut().failure.take().map_or(Ok(()), Err)?;
         if !is_alive {
@@ -418,13 +421,17 @@ impl World {
             let fenced: Rc<Cell<Option<ErrorKind>>> = Rc::default();
             let is_over = Rc::new(Cell::new(false));
             let (place, over, own) = (fenced.clone(), is_over.clone(), Clone::clone(&pool));
-            let clock = self.clock.clone();
+            let (clock, truth) = (self.clock.clone(), self.truth.clone());
             self.executor.spawn(machine, async move {
                 for _ in 0..20 {
                     let new = crate::model::new(offshoot_engine::Kind::File);
-                    let _ = own.create(Ino::ROOT, b"of a zombie", new).await;
-                    let _ = own.sync().await;
-                    place.set(own.checkpoint().await.err().map(|error| error.kind()));
+                    let created = own.create(Ino::ROOT, b"of a zombie", new).await;
+                    truth.borrow_mut().note(format!("of the past: create: {:?}", created.err()));
+                    let synced = own.sync().await;
+                    truth.borrow_mut().note(format!("of the past: sync: {:?}", synced.err()));
+                    let made = own.checkpoint().await;
+                    truth.borrow_mut().note(format!("of the past: checkpoint: {:?}", made.as_ref().err()));
+                    place.set(made.err().map(|error| error.kind()));
                     if place.get() == Some(ErrorKind::Fenced) {
                         break;
                     }
@@ -499,6 +506,7 @@ impl World {
     fn go_on(&mut self, is_over: impl Fn(&Self) -> bool, doing: &str) -> Verdict<bool> {
         let until = self.clock.elapsed() + PATIENCE;
         let mut mark = (self.executor.steps, self.clock.elapsed());
+        self.stands_still = false;
         while !is_over(self) {
             if self.executor.step() == Step::Stuck {
                 return Err(format!("{doing}: everybody waits for somebody else"));
@@ -562,6 +570,7 @@ impl World {
             model.remove_tree(ROOT, &name).map_err(|kind| format!("remove: {kind:?}"))?;
         }
         for name in model.node(ROOT).xattrs.clone().into_keys() {
+            model.now = self.clock.now();
             block_on(pool.remove_xattr(Ino::ROOT, &name)).map_err(|error| failed("remove", error))?;
             model.remove_xattr(ROOT, &name).map_err(|kind| format!("remove: {kind:?}"))?;
         }

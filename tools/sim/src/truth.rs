@@ -47,6 +47,7 @@ pub struct Truth {
     pub trace: Vec<String>,
     pub operations: u64,
     pub failure: Option<String>,
+    pub is_verbose: bool,
 }
 
 impl Truth {
@@ -68,6 +69,7 @@ impl Truth {
             trace: Vec::new(),
             operations: 0,
             failure: None,
+            is_verbose: false,
         }
     }
 
@@ -76,6 +78,13 @@ impl Truth {
         let what = what.into();
         self.note(format!("FAILURE: {what}"));
         self.failure.get_or_insert(what);
+    }
+
+    /// Notes what only somebody who looks at this seed wants to know.
+    pub fn explain(&mut self, line: impl FnOnce() -> String) {
+        if self.is_verbose {
+            self.note(line());
+        }
     }
 
     pub fn note(&mut self, line: impl AsRef<str>) {
@@ -102,12 +111,8 @@ impl Truth {
             self.fail(format!("operation {sequence} was executed after {}", self.sequence));
         }
         self.sequence = sequence;
-        self.note(format!(
-            "{} at {}.{:09}",
-            if is_seen { "executed" } else { "behind the scenes" },
-            time.secs,
-            time.nanos
-        ));
+        let how = if is_seen { "executed" } else { "behind the scenes" };
+        self.explain(|| format!("{how} at {}.{:09}", time.secs, time.nanos));
         if !is_seen {
             return;
         }
@@ -237,6 +242,7 @@ impl Observer for Watch {
 
     fn dies_at(&self, failpoint: &'static str) -> bool {
         *self.passed.borrow_mut().entry(failpoint).or_default() += 1;
+        self.truth.borrow_mut().explain(|| format!("{:?} passes {failpoint}", self.running.get()));
         let mut plan = self.plan.borrow_mut();
         match &mut *plan {
             Some((name, 0)) if *name == failpoint => {

@@ -30,6 +30,9 @@ impl Client {
             Focus::Sync if self.random.one_in(3) => *self.random.pick(&[12, 88, 88]),
             _ => self.random.below(100),
         };
+        self.truth
+            .borrow_mut()
+            .explain(|| format!("client {} of {:?} begins {chosen}", self.id, self.machine));
         match chosen {
             0..=11 => self.create().await,
             12..=25 => self.write().await,
