@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Inner;
 use crate::checkpoint::checkpoint;
 use crate::namespace::Operation;
+use crate::pool::AllocateMode;
 use crate::{Error, ErrorKind, Result};
 
 /// Bytes of records that are never exceeded by more than one operation.
@@ -16,37 +17,48 @@ const SPACE_AGE_MAX: Duration = Duration::from_millis(100);
 impl Inner {
     /// Waits until there is memory, and refuses what would fill the store.
     pub(super) async fn admit(&self, operation: &Operation) -> Result<()> {
-        let grows = match operation {
-            Operation::Unlink { .. }
-            | Operation::RemoveDirectory { .. }
-            | Operation::RemoveTree { .. }
-            | Operation::DropOrphan { .. }
-            | Operation::TakeApart { .. }
-            | Operation::FreeRealm { .. }
-            | Operation::RemoveXattr { .. }
-            | Operation::SetAttributes { .. }
-            | Operation::Rename { .. }
-            | Operation::Alias(_) => false,
-            Operation::Allocate { mode, .. } => matches!(mode, crate::pool::AllocateMode::Allocate { .. }),
-            _ => true,
-        };
-        if !grows {
-            if may_free(operation) {
-                self.removals.fetch_add(1, Ordering::Relaxed);
+        match Need::of(operation) {
+            Need::Nothing => {
+                self.note_removal(operation);
+                Ok(())
             }
-            return Ok(());
+            Need::Memory => {
+                self.note_removal(operation);
+                self.wait_for_memory(Need::Memory).await
+            }
+            Need::MemoryAndSpace => {
+                if !self.has_room().await? && !Box::pin(self.make_room()).await? {
+                    return Err(Error::new(ErrorKind::NoSpace, "the pool is full"));
+                }
+                self.wait_for_memory(Need::MemoryAndSpace).await
+            }
         }
-        if !self.has_room().await? && !Box::pin(self.make_room()).await? {
-            return Err(Error::new(ErrorKind::NoSpace, "the pool is full"));
+    }
+
+    fn note_removal(&self, operation: &Operation) {
+        if may_free(operation) {
+            self.removals.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Waits until less is dirty than may be. What needs no space does not wait for what cannot be stored now: it may be what
+    /// makes room.
+    async fn wait_for_memory(&self, need: Need) -> Result<()> {
+        let is_patient = need == Need::MemoryAndSpace;
         if self.tail_bytes.load(Ordering::Relaxed) > TAIL_BYTES_MAX {
             // The background is behind: whoever adds to the log helps writing it.
             self.metrics.memory_waits.add(1);
-            self.sync().await?;
+            match self.sync().await {
+                Err(error) if error.kind() == ErrorKind::NoSpace && !is_patient => return Ok(()),
+                synced => synced?,
+            }
         }
         while self.dirty_bytes() > self.dirty_bytes_max() {
             if let Some(error) = &self.core.read().stopped {
                 return Err(error.clone());
+            }
+            if !is_patient && self.is_storing_failing() {
+                return Ok(());
             }
             self.metrics.memory_waits.add(1);
             if self.background_runs.load(Ordering::Acquire) {
@@ -56,11 +68,20 @@ impl Inner {
                     progress.await;
                 }
             } else {
-                checkpoint(self, false).await?;
+                match checkpoint(self, false).await {
+                    Err(error) if error.kind() == ErrorKind::NoSpace && !is_patient => {}
+                    made => drop(made?),
+                }
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Whether the last try to write the log or a checkpoint failed.
+    fn is_storing_failing(&self) -> bool {
+        let health = self.health.lock();
+        health.flush_error.is_some() || health.checkpoint_error.is_some()
     }
 
     async fn has_room(&self) -> Result<bool> {
@@ -134,6 +155,37 @@ impl Inner {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         })
+    }
+}
+
+/// What an operation has to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// It is the background's, or part of another operation.
+    Nothing,
+    /// It copies nodes, and stores nothing that lasts.
+    Memory,
+    MemoryAndSpace,
+}
+
+impl Need {
+    fn of(operation: &Operation) -> Self {
+        match operation {
+            Operation::DropOrphan { .. }
+            | Operation::TakeApart { .. }
+            | Operation::FreeRealm { .. }
+            | Operation::Alias(_) => Self::Nothing,
+            Operation::Unlink { .. }
+            | Operation::RemoveDirectory { .. }
+            | Operation::RemoveTree { .. }
+            | Operation::RemoveXattr { .. }
+            | Operation::SetAttributes { .. }
+            | Operation::Rename { .. } => Self::Memory,
+            Operation::Allocate { mode, .. } if !matches!(mode, AllocateMode::Allocate { .. }) => {
+                Self::Memory
+            }
+            _ => Self::MemoryAndSpace,
+        }
     }
 }
 
