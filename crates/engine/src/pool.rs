@@ -238,6 +238,12 @@ impl Pool {
         self.inner.forget(ino, count);
     }
 
+    /// Directory and name of a known inode that nobody holds open, for who has to forget some. `None` if it is held, was
+    /// removed or has several names.
+    pub fn idle_name(&self, ino: Ino) -> Option<(Ino, Vec<u8>)> {
+        self.inner.locations.lock().idle_name(ino)
+    }
+
     /// Holds `ino` open: if its last name goes, its content stays until [`Pool::release`], forgotten or not.
     ///
     /// # Errors
