@@ -7,9 +7,11 @@
 mod bench;
 mod cleanup;
 mod install;
+mod load;
 mod mounts;
 mod place;
 mod program;
+mod report;
 mod server;
 mod soak;
 mod suite;
@@ -38,6 +40,8 @@ enum Task {
     Soak(soak::SoakArguments),
     /// Check the house rules that no other tool knows
     Tidy,
+    /// Put a server with little memory under load, print tables and write docs/load.md
+    Load(load::LoadArguments),
     /// Measure, print a table and write docs/benchmarks.md
     Bench(BenchArguments),
 }
@@ -73,6 +77,7 @@ fn run() -> Result<ExitCode> {
         Task::Test(arguments) => test::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
         Task::Tidy => tidy::run(),
+        Task::Load(arguments) => load::run(&arguments),
         Task::Bench(arguments) => bench(&arguments),
     }
 }
