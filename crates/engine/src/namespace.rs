@@ -9,6 +9,7 @@ mod change;
 mod clone;
 mod descend;
 mod file;
+mod found;
 mod link;
 mod locations;
 mod operation;
@@ -110,6 +111,8 @@ pub(crate) enum Interrupt {
     Changed,
     /// All realm ids are in use.
     NoRealm,
+    /// Nothing may be changed while the pool is being repaired.
+    Paused,
     /// It fails.
     Error(Error),
 }

@@ -186,7 +186,7 @@ impl Replay<'_> {
                         error,
                     ));
                 }
-                Err(Interrupt::Changed | Interrupt::NoRealm) => {
+                Err(Interrupt::Changed | Interrupt::NoRealm | Interrupt::Paused) => {
                     return Err(Error::new(
                         ErrorKind::Corrupt,
                         format!("operation {} does not fit the realms of the state", state.sequence + 1),

@@ -10,7 +10,10 @@ use quick_cache::sync::Cache;
 use rustc_hash::FxHashMap;
 
 use super::cache::{FrameWeight, NodeWeight};
-use super::layout::{Directory, FOOTER_TAIL_BYTES, parse_footer_tail, parse_object_footer};
+use super::layout::{
+    Directory, FOOTER_TAIL_BYTES, FooterEntry, HEADER_BYTES, parse_footer_tail, parse_header,
+    parse_object_footer,
+};
 use super::writer::Gathering;
 use super::{ObjectName, SegmentRecord};
 use crate::address::{Address, ItemKind, SegmentId};
@@ -225,6 +228,9 @@ impl Items {
 
     /// The bytes of a frame, from the cache or the store.
     pub(crate) async fn frame(&self, address: Address) -> Result<Bytes> {
+        if address.is_lost() {
+            return Err(lost());
+        }
         if let Some(bytes) = self.frames.get(&address) {
             return Ok(bytes);
         }
@@ -346,26 +352,46 @@ impl Items {
         if let Some(directory) = self.directories.get(&(segment, record.object)) {
             return Ok(directory);
         }
+        let directory = Arc::new(self.stored_directory(segment, record).await?);
+        self.directories.insert((segment, record.object), directory.clone());
+        Ok(directory)
+    }
+
+    /// As [`Items::directory_at`], past the cache.
+    pub(crate) async fn stored_directory(
+        &self,
+        segment: SegmentId,
+        record: &SegmentRecord,
+    ) -> Result<Directory> {
         let path = record.object.path();
         let bytes = self
             .objects
             .get(&path, record.directory_offset, u64::from(record.directory_length))
             .await
             .map_err(|error| absent(&path, error))?;
-        let directory = Arc::new(
-            Directory::decode(&bytes, segment)
-                .map_err(|error| Error::with_source(error.kind(), format!("{path}: {error}"), error))?,
-        );
-        self.directories.insert((segment, record.object), directory.clone());
-        Ok(directory)
+        Directory::decode(&bytes, segment)
+            .map_err(|error| Error::with_source(error.kind(), format!("{path}: {error}"), error))
+    }
+
+    /// Verifies what is around the segments of an object: header and footer, and that it says where these lie.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Store`.
+    pub(crate) async fn envelope(&self, object: ObjectName, segments: &[FooterEntry]) -> Result<()> {
+        let path = object.path();
+        let named = |error: Error| Error::with_source(error.kind(), format!("{path}: {error}"), error);
+        let size = self.objects.size(&path).await.map_err(|error| absent(&path, error))?;
+        let header = self.objects.get(&path, 0, HEADER_BYTES as u64).await;
+        parse_header(&header.map_err(|error| absent(&path, error))?, object.epoch).map_err(named)?;
+        let listed = self.footer(object, size).await.map_err(named)?;
+        if segments.iter().all(|segment| listed.contains(segment)) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Corrupt, format!("{path}: the footer is that of another object")))
     }
 
     /// The segments of an object and where their directories are, from the object itself.
-    pub(crate) async fn footer(
-        &self,
-        object: ObjectName,
-        size: u64,
-    ) -> Result<Vec<super::layout::FooterEntry>> {
+    pub(crate) async fn footer(&self, object: ObjectName, size: u64) -> Result<Vec<FooterEntry>> {
         let path = object.path();
         let tail_bytes = FOOTER_TAIL_BYTES as u64;
         let start = size
@@ -380,6 +406,14 @@ impl Items {
             self.objects.get(&path, start, u64::from(length)).await.map_err(|error| absent(&path, error))?;
         parse_object_footer(&list, checksum)
     }
+}
+
+/// The error of who reads what was lost.
+fn lost() -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        "this part of the file was lost to damage, as a repair has found; it can be read again once it is overwritten",
+    )
 }
 
 /// An object that should be there and is not, is damage; other failures are the store's.
