@@ -302,7 +302,8 @@ pub(crate) async fn check(inner: &Inner) -> Result<CheckReport> {
     realms::check(inner, manifest, &mut marker).await?;
     debug_assert!(root_edges(manifest).iter().all(|(address, _)| marker.counts.contains_key(address)));
     compare_counts(inner, manifest, &mut marker).await?;
-    let Marker { mut report, mut damage, .. } = marker;
+    let Marker { mut report, mut damage, counts, .. } = marker;
+    scrub::absent_items(inner, counts.iter().map(|(address, (kind, _))| (*address, *kind)), &mut damage).await?;
     damage.name_paths(manifest, &mut report).await?;
     Ok(report)
 }

@@ -99,11 +99,7 @@ async fn plan(inner: &Inner, manifest: &Manifest, damage: &Damage<'_>) -> Result
     let mut state = State {
         root: rebuilder.base(&manifest.root).await?,
         orphans: rebuilder.base(&manifest.orphans).await?,
-        aliases: manifest.aliases.clone(),
-        realms: manifest.realms.clone(),
-        next_number: manifest.next_number,
-        next_realm: manifest.next_realm,
-        sequence: manifest.sequence,
+        ..State::of_manifest(manifest)
     };
     let realms = rebuilder.realms(&mut state).await?;
     let mut found = Vec::new();

@@ -7,7 +7,9 @@ use super::{begin, known_count};
 use crate::address::{Address, ItemKind, SegmentId};
 use crate::checkpoint::Checkpointer;
 use crate::format::manifest;
+use crate::namespace::State;
 use crate::pool::Inner;
+use crate::repair::Reach;
 use crate::report::CheckReport;
 use crate::segment::{ObjectName, Pinned, SegmentRecord};
 use crate::tree::AnyNode;
@@ -78,8 +80,41 @@ pub(crate) async fn read_all<'a>(
             }
         }
     }
+    let reach = Reach::of(inner, &State::of_manifest(manifest)).await?;
+    absent_items(inner, reach.counts.iter().map(|(address, (kind, _))| (*address, *kind)), &mut found).await?;
     stored_manifest(inner, checkpointer, &mut found).await?;
     Ok(found)
+}
+
+/// Notes items that something leads to and that no segment has.
+pub(super) async fn absent_items(
+    inner: &Inner,
+    items: impl Iterator<Item = (Address, ItemKind)>,
+    found: &mut Damage<'_>,
+) -> Result<()> {
+    let mut items: Vec<_> = items.collect();
+    items.sort_unstable_by_key(|(address, _)| *address);
+    for of_segment in items.chunk_by(|(a, _), (b, _)| a.segment() == b.segment()) {
+        let segment = of_segment[0].0.segment();
+        if found.bad_segments.contains_key(&segment) || inner.items.is_gathering(segment) {
+            continue;
+        }
+        let (path, directory) = match inner.items.directory(segment).await {
+            Ok((record, directory)) => (record.object.path(), directory),
+            Err(error) => {
+                let error = damage(error)?;
+                found.bad.extend(of_segment.iter().map(|(address, kind)| (*address, (*kind, error.clone()))));
+                continue;
+            }
+        };
+        for (address, kind) in of_segment {
+            if directory.find(address.index()).is_none_or(|item| item.kind != *kind) {
+                let error = format!("{path}: there is no item {} in segment {:x}", address.index(), segment.0);
+                found.bad.insert(*address, (*kind, error));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Compares the stored manifest and segment table with what is in memory.

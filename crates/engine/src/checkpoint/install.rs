@@ -120,6 +120,7 @@ pub(crate) async fn install(
     items.born_items().clear();
     inner.core.write().state = state;
     items.damage().forget();
+    dead_objects.extend(items.take_left_alone());
     made(inner, this, Made { next, table, empty, new_base, dead_objects }).await;
     Ok(done)
 }

@@ -15,7 +15,7 @@ use super::layout::{
     parse_object_footer,
 };
 use super::writer::Gathering;
-use super::{ObjectName, SegmentRecord};
+use super::{ObjectName, PREFIX, SegmentRecord};
 use crate::address::{Address, ItemKind, SegmentId};
 use crate::damage::Damage;
 use crate::metrics::Metrics;
@@ -65,6 +65,8 @@ pub(crate) struct Items {
     table: RwLock<BTreeMap<SegmentId, SegmentRecord>>,
     /// Records of segments that were moved or dropped, for those who still read an older state.
     retired: Mutex<Vec<(SegmentId, SegmentRecord)>>,
+    /// Objects that were found at the start and could not be taken in, and why.
+    left_alone: Mutex<BTreeMap<ObjectName, String>>,
     /// Bytes of every object in the store; some of it may belong to segments that have left it.
     object_bytes: Mutex<FxHashMap<ObjectName, u64>>,
     /// Segments that are still being gathered or put.
@@ -100,6 +102,7 @@ impl Items {
             damage: Damage::default(),
             table: RwLock::default(),
             retired: Mutex::default(),
+            left_alone: Mutex::default(),
             object_bytes: Mutex::default(),
             gathering: Mutex::default(),
             next_segment: AtomicU64::new(1),
@@ -144,6 +147,27 @@ impl Items {
     /// The items that no count knows yet.
     pub(crate) fn born_items(&self) -> parking_lot::MutexGuard<'_, FxHashMap<Address, Born>> {
         self.born.lock()
+    }
+
+    /// Notes an object that no manifest knows and that cannot be read.
+    pub(crate) fn leave_alone(&self, object: ObjectName, error: &Error) {
+        self.left_alone.lock().insert(object, error.to_string());
+    }
+
+    /// Objects that were left alone; they are forgotten.
+    pub(crate) fn take_left_alone(&self) -> Vec<ObjectName> {
+        std::mem::take(&mut *self.left_alone.lock()).into_keys().collect()
+    }
+
+    /// What is known of a segment that is not in the table, to be put behind an error.
+    fn why_absent(&self, segment: SegmentId) -> String {
+        let left = self.left_alone.lock();
+        let known = left.iter().find(|(object, _)| object.number == segment.0);
+        match known {
+            None => format!(", and no object {PREFIX}{:010x}-* is known", segment.0),
+            Some((object, error)) if error.contains(&object.path()) => format!(": {error}"),
+            Some((object, error)) => format!(": {}: {error}", object.path()),
+        }
     }
 
     /// Notes that an object is in the store.
@@ -308,7 +332,12 @@ impl Items {
         }
         Err(Error::new(
             ErrorKind::Corrupt,
-            format!("there is no item {} in segment {:x}", address.index(), segment.0),
+            match self.table.read().get(&segment) {
+                Some(record) => {
+                    format!("{}: there is no item {} in segment {:x}", record.object.path(), address.index(), segment.0)
+                }
+                None => format!("segment {:x} is not in the segment table{}", segment.0, self.why_absent(segment)),
+            },
         ))
     }
 
@@ -337,7 +366,9 @@ impl Items {
     /// The directory of a stored segment.
     pub(crate) async fn directory(&self, segment: SegmentId) -> Result<(SegmentRecord, Arc<Directory>)> {
         let record = self.table.read().get(&segment).cloned().ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, format!("segment {:x} is not in the segment table", segment.0))
+            let why = self.why_absent(segment);
+            let message = format!("segment {:x} is not in the segment table{why}", segment.0);
+            Error::new(ErrorKind::Corrupt, message)
         })?;
         let directory = self.directory_at(segment, &record).await?;
         Ok((record, directory))
