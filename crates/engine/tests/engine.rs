@@ -25,5 +25,7 @@ mod model;
 mod realms;
 #[path = "engine/repair.rs"]
 mod repair;
+#[path = "engine/sweep.rs"]
+mod sweep;
 #[path = "engine/world.rs"]
 mod world;
