@@ -18,7 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::address::{Address, ItemKind};
 use crate::checkpoint::{checkpoint, root_edges};
 use crate::format::manifest::Manifest;
-use crate::kinds::{AliasTree, DirectoryTree, RealmTree};
+use crate::kinds::{AliasTree, DirectoryTree, Extent, RealmTree};
 use crate::pool::Inner;
 use crate::record::{Content, Entry, Inode, Totals};
 use crate::refcount::{EdgeCollector, stored_count};
@@ -28,7 +28,7 @@ use crate::tree::{AnyNode, Body, Link, Missing, Node, Tree};
 use crate::{ErrorKind, Result};
 
 pub(crate) use naming::Damage;
-pub(crate) use scrub::{read_all, scrub};
+pub(crate) use scrub::{absent_items, read_all, scrub};
 
 /// In place of the path of what was removed; no name has a slash.
 const REMOVED: &[u8] = b"(removed)/";
@@ -143,6 +143,7 @@ impl Marker<'_> {
                     Err(error) => return Err(error),
                 }
             }
+            Content::Extents(extents) => self.report.lost_bytes += lost_bytes(extents),
             Content::Tree(Link::Stored(root)) => {
                 let missing = Missing { address: *root, kind: ItemKind::File };
                 if let Ok(AnyNode::File(node)) = self.inner.items.node(missing).await
@@ -182,6 +183,9 @@ impl Marker<'_> {
                     self.links(node, &way);
                 }
                 AnyNode::File(node) => {
+                    if let Body::Leaf(extents) = &node.body {
+                        self.report.lost_bytes += lost_bytes(extents);
+                    }
                     self.weights(node, &way).await;
                     self.links(node, &way);
                 }
@@ -229,6 +233,12 @@ impl Marker<'_> {
         }
         Ok(())
     }
+}
+
+/// Bytes that a repair has marked as lost.
+fn lost_bytes<'e>(extents: impl IntoIterator<Item = &'e (u64, Extent)>) -> u64 {
+    let lost = extents.into_iter().filter(|(_, extent)| extent.frame.is_lost());
+    lost.map(|(_, extent)| u64::from(extent.length)).sum()
 }
 
 /// Entries, directories among them and totals of one directory's tree.
@@ -303,7 +313,7 @@ pub(crate) async fn check(inner: &Inner) -> Result<CheckReport> {
     debug_assert!(root_edges(manifest).iter().all(|(address, _)| marker.counts.contains_key(address)));
     compare_counts(inner, manifest, &mut marker).await?;
     let Marker { mut report, mut damage, counts, .. } = marker;
-    scrub::absent_items(inner, counts.iter().map(|(address, (kind, _))| (*address, *kind)), &mut damage).await?;
+    absent_items(inner, counts.iter().map(|(address, (kind, _))| (*address, *kind)), &mut damage).await?;
     damage.name_paths(manifest, &mut report).await?;
     Ok(report)
 }

@@ -16,7 +16,6 @@ use std::collections::BTreeSet;
 
 use rustc_hash::FxHashSet;
 
-use crate::address::Address;
 use crate::check::{self, Damage};
 use crate::checkpoint::{Checkpointer, Installed, checkpoint_within, install};
 use crate::format::manifest::Manifest;
@@ -43,6 +42,9 @@ pub(crate) async fn repair(inner: &Inner, dry_run: bool) -> Result<RepairReport>
     let damage = {
         let checkpointer = inner.checkpointer.lock().await;
         let mut damage = check::read_all(inner, &checkpointer, &mut read).await?;
+        let reach = Reach::of(inner, &State::of_manifest(&checkpointer.manifest)).await?;
+        let items = reach.counts.iter().map(|(address, (kind, _))| (*address, *kind));
+        check::absent_items(inner, items, &mut damage).await?;
         damage.name_paths(&checkpointer.manifest, &mut read).await?;
         let has_leaks = checkpointer.manifest.abandoned > 0 || !checkpointer.manifest.uncounted.is_empty();
         report.sound = report.before.findings.is_empty() && read.findings.is_empty() && !has_leaks;
@@ -103,28 +105,11 @@ async fn plan(inner: &Inner, manifest: &Manifest, damage: &Damage<'_>) -> Result
     };
     let realms = rebuilder.realms(&mut state).await?;
     let mut found = Vec::new();
-    if let Some(newest) = newest_lost(&rebuilder, damage) {
-        let reach = Reach::of(inner, &state).await?;
-        let time = inner.clock.now();
-        let all = found::find(&mut rebuilder, manifest, &reach, &damage.named, newest, time).await?;
-        if !all.is_empty() {
-            found = put(inner, &mut state, all, &rebuilder.nodes).await?;
-        }
+    let all = found::find(&mut rebuilder, manifest, &damage.named, inner.clock.now()).await?;
+    if !all.is_empty() {
+        found = put(inner, &mut state, all, &rebuilder.nodes).await?;
     }
     Ok(Plan { state, done: rebuilder.done, realms, found })
-}
-
-/// The newest node that was lost and led to others: what was written after it did not lie below it.
-fn newest_lost(rebuilder: &Rebuilder<'_>, damage: &Damage<'_>) -> Option<Address> {
-    use crate::address::ItemKind::{Directory, File, Side};
-    let nodes = damage.bad.iter().filter(|(_, (kind, _))| matches!(kind, Directory | File | Side));
-    let is_any = !rebuilder.lost.is_empty()
-        || !rebuilder.unnamed.is_empty()
-        || rebuilder.done.side_nodes_lost > 0
-        || rebuilder.done.files_marked > 0;
-    let newest =
-        nodes.map(|(address, _)| *address).chain(rebuilder.lost.iter().map(|lost| lost.address)).max();
-    if is_any { newest.or(Some(Address::LOST)) } else { None }
 }
 
 /// Gives names to what was found.

@@ -80,14 +80,14 @@ pub(crate) async fn read_all<'a>(
             }
         }
     }
-    let reach = Reach::of(inner, &State::of_manifest(manifest)).await?;
-    absent_items(inner, reach.counts.iter().map(|(address, (kind, _))| (*address, *kind)), &mut found).await?;
+    let absent = Reach::absent(inner, &State::of_manifest(manifest)).await?;
+    absent_items(inner, absent.into_iter(), &mut found).await?;
     stored_manifest(inner, checkpointer, &mut found).await?;
     Ok(found)
 }
 
 /// Notes items that something leads to and that no segment has.
-pub(super) async fn absent_items(
+pub(crate) async fn absent_items(
     inner: &Inner,
     items: impl Iterator<Item = (Address, ItemKind)>,
     found: &mut Damage<'_>,
@@ -109,7 +109,8 @@ pub(super) async fn absent_items(
         };
         for (address, kind) in of_segment {
             if directory.find(address.index()).is_none_or(|item| item.kind != *kind) {
-                let error = format!("{path}: there is no item {} in segment {:x}", address.index(), segment.0);
+                let error =
+                    format!("{path}: there is no item {} in segment {:x}", address.index(), segment.0);
                 found.bad.insert(*address, (*kind, error));
             }
         }

@@ -13,6 +13,7 @@ use super::rebuild::{LostNode, Rebuilder, Sums, any_node};
 use crate::address::{Address, ItemKind};
 use crate::format::manifest::Manifest;
 use crate::kinds::{DirectoryTree, EntryKey, FileTree};
+use crate::namespace::State;
 use crate::record::{Content, Directory, Entry, Inode, RealmRoot, Scope, SideKey, Xattrs};
 use crate::refcount::{EdgeCollector, stored_count};
 use crate::tree::{self, AnyNode, Body, Link, Root};
@@ -34,12 +35,14 @@ pub(super) struct Found {
 pub(super) async fn find(
     rebuilder: &mut Rebuilder<'_>,
     manifest: &Manifest,
-    reach: &Reach,
     named: &FxHashMap<Address, Vec<u8>>,
-    newest_lost: Address,
     time: Timestamp,
 ) -> Result<Vec<Found>> {
-    let candidates = candidates(rebuilder, manifest, reach, newest_lost).await?;
+    let newest_lost = *rebuilder.newest_lost.lock();
+    let candidates = match newest_lost {
+        Some(newest) => candidates(rebuilder, manifest, newest).await?,
+        None => Vec::new(),
+    };
     let mut groups: Vec<Group> = Vec::new();
     let mut files = Vec::new();
     let mut names: FxHashMap<SideKey, Vec<u8>> = FxHashMap::default();
@@ -154,9 +157,11 @@ struct Group {
 async fn candidates(
     rebuilder: &Rebuilder<'_>,
     manifest: &Manifest,
-    reach: &Reach,
     newest_lost: Address,
 ) -> Result<Vec<(Address, ItemKind)>> {
+    // What the damaged trees lead to is in the new ones, as it was or made anew.
+    let state = State::of_manifest(manifest);
+    let reach = Reach::without(rebuilder.inner, &state, |address| rebuilder.bad.contains(address)).await?;
     let items = &rebuilder.inner.items;
     let table: Vec<_> = items.table().iter().map(|(segment, record)| (*segment, record.clone())).collect();
     let garbage: FxHashSet<Address> = manifest.garbage.iter().map(|(address, _)| *address).collect();

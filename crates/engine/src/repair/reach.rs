@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::address::{Address, ItemKind};
+use crate::address::{Address, ItemKind, SegmentId};
 use crate::kinds::{AliasTree, DirectoryTree, FileTree, FrameLink, RealmTree, SideTree, visit_inode};
 use crate::namespace::State;
 use crate::pool::Inner;
@@ -18,22 +18,46 @@ pub(crate) struct Reach {
     work: Vec<(Address, ItemKind)>,
     /// Nodes that are only in memory, by where they are.
     seen: FxHashSet<usize>,
+    /// Segments that there are, to whom frames in others matter only. Frames are many.
+    segments: Option<FxHashSet<SegmentId>>,
 }
 
 impl Reach {
     /// Marks everything that a state leads to. What cannot be read leads nowhere.
     pub(crate) async fn of(inner: &Inner, state: &State) -> Result<Self> {
+        Self::without(inner, state, |_| false).await
+    }
+
+    /// What a state leads to and no segment has. Takes memory for nodes only.
+    pub(crate) async fn absent(inner: &Inner, state: &State) -> Result<Vec<(Address, ItemKind)>> {
+        let segments: FxHashSet<SegmentId> = inner.items.table().keys().copied().collect();
+        let mut reach = Self { segments: Some(segments), ..Self::default() };
+        reach.state(inner, state, |_| false).await?;
+        let segments = reach.segments.unwrap_or_default();
+        let absent = reach.counts.iter().filter(|(address, _)| !segments.contains(&address.segment()));
+        Ok(absent.map(|(address, (kind, _))| (*address, *kind)).collect())
+    }
+
+    /// As [`Reach::of`], but what is `bad` leads nowhere, also if it is still in memory.
+    pub(super) async fn without(inner: &Inner, state: &State, bad: impl Fn(Address) -> bool) -> Result<Self> {
         let mut reach = Self::default();
-        visit_inode(&state.root, &mut reach);
-        visit_inode(&state.orphans, &mut reach);
-        state.aliases.iter().for_each(|link| AliasTree::visit_link(link, &mut reach));
-        state.realms.iter().for_each(|link| RealmTree::visit_link(link, &mut reach));
-        reach.follow(inner).await?;
+        reach.state(inner, state, bad).await?;
         Ok(reach)
     }
 
-    async fn follow(&mut self, inner: &Inner) -> Result<()> {
+    async fn state(&mut self, inner: &Inner, state: &State, bad: impl Fn(Address) -> bool) -> Result<()> {
+        visit_inode(&state.root, self);
+        visit_inode(&state.orphans, self);
+        state.aliases.iter().for_each(|link| AliasTree::visit_link(link, self));
+        state.realms.iter().for_each(|link| RealmTree::visit_link(link, self));
+        self.follow(inner, bad).await
+    }
+
+    async fn follow(&mut self, inner: &Inner, bad: impl Fn(Address) -> bool) -> Result<()> {
         while let Some((address, kind)) = self.work.pop() {
+            if bad(address) {
+                continue;
+            }
             match inner.items.node(crate::tree::Missing { address, kind }).await {
                 Ok(node) => node.visit(self),
                 Err(error) if error.kind() == ErrorKind::Corrupt => {}
@@ -44,6 +68,12 @@ impl Reach {
     }
 
     fn stored(&mut self, address: Address, kind: ItemKind) {
+        if kind == ItemKind::Frame
+            && let Some(segments) = &self.segments
+            && segments.contains(&address.segment())
+        {
+            return;
+        }
         let known = self.counts.entry(address).or_insert((kind, 0));
         known.1 += 1;
         if known.1 == 1 && kind != ItemKind::Frame {

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::address::{Address, ItemKind, SegmentId};
@@ -191,6 +192,8 @@ pub(super) struct Rebuilder<'a> {
     pub(super) realms: FxHashMap<super::names::RealmTrees, super::names::Reconciled>,
     /// Nodes of directory trees that were lost.
     pub(super) lost: Vec<LostNode>,
+    /// The newest node of any tree that was lost. What it led to was written before it.
+    pub(super) newest_lost: Mutex<Option<Address>>,
     /// Inodes of files of several names to which no name leads any more.
     pub(super) unnamed: Vec<Arc<Inode>>,
     pub(super) done: Done,
@@ -208,6 +211,7 @@ impl<'a> Rebuilder<'a> {
             files: FxHashMap::default(),
             realms: FxHashMap::default(),
             lost: Vec::new(),
+            newest_lost: Mutex::new(None),
             unnamed: Vec::new(),
             done: Done::default(),
         }
@@ -219,14 +223,15 @@ impl<'a> Rebuilder<'a> {
             Link::Memory(node) => return Ok(Some(node.clone())),
             Link::Stored(address) => *address,
         };
-        if self.bad.contains(address) {
-            return Ok(None);
+        if !self.bad.contains(address) {
+            match self.inner.items.node(Missing { address, kind: K::KIND }).await {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                node => return node.map(K::unwrap),
+            }
         }
-        match self.inner.items.node(Missing { address, kind: K::KIND }).await {
-            Ok(node) => Ok(K::unwrap(node)),
-            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
-            Err(error) => Err(error),
-        }
+        let mut newest = self.newest_lost.lock();
+        *newest = (*newest).max(Some(address));
+        Ok(None)
     }
 
     /// An inode of a base of the state.

@@ -334,9 +334,16 @@ impl Items {
             ErrorKind::Corrupt,
             match self.table.read().get(&segment) {
                 Some(record) => {
-                    format!("{}: there is no item {} in segment {:x}", record.object.path(), address.index(), segment.0)
+                    format!(
+                        "{}: there is no item {} in segment {:x}",
+                        record.object.path(),
+                        address.index(),
+                        segment.0
+                    )
                 }
-                None => format!("segment {:x} is not in the segment table{}", segment.0, self.why_absent(segment)),
+                None => {
+                    format!("segment {:x} is not in the segment table{}", segment.0, self.why_absent(segment))
+                }
             },
         ))
     }

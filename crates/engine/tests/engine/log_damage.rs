@@ -285,7 +285,8 @@ fn a_lost_segment_that_the_log_names_is_never_taken_for_a_new_one() {
     block_on(pool.sync()).unwrap();
     pool.forget(lost, 1);
     drop(pool);
-    let names: Vec<_> = world.object_names("segments/").into_iter().filter(|name| !before.contains(name)).collect();
+    let names: Vec<_> =
+        world.object_names("segments/").into_iter().filter(|name| !before.contains(name)).collect();
     let [name] = &names[..] else { panic!("{names:?}") };
     world.lose_object(name);
     for round in 0..3_u8 {
@@ -298,9 +299,16 @@ fn a_lost_segment_that_the_log_names_is_never_taken_for_a_new_one() {
         }
         let mut bytes = Vec::new();
         let lost = at(&pool, "lost");
-        assert_eq!(kind(block_on(pool.read(lost, 0, 100_000, &mut bytes))), Some(ErrorKind::Corrupt), "{round}");
+        assert_eq!(
+            kind(block_on(pool.read(lost, 0, 100_000, &mut bytes))),
+            Some(ErrorKind::Corrupt),
+            "{round}"
+        );
         for report in [block_on(pool.check()).unwrap(), block_on(pool.scrub()).unwrap()] {
-            assert!(report.findings.iter().any(|finding| finding.path.as_deref() == Some(b"/lost")), "{report:?}");
+            assert!(
+                report.findings.iter().any(|finding| finding.path.as_deref() == Some(b"/lost")),
+                "{report:?}"
+            );
         }
     }
 }

@@ -34,7 +34,14 @@ struct Tally {
 }
 
 impl Tally {
-    fn run(&mut self, sample: &Sample, needs: &BTreeMap<Vec<u8>, Needs>, place: &Place, harm: &Harm, to_the_end: bool) {
+    fn run(
+        &mut self,
+        sample: &Sample,
+        needs: &BTreeMap<Vec<u8>, Needs>,
+        place: &Place,
+        harm: &Harm,
+        to_the_end: bool,
+    ) {
         self.cases += 1;
         self.flips += u64::from(matches!(harm, Harm::Flip(_)));
         *self.outcomes.entry(case::run(sample, needs, place, harm, to_the_end)).or_default() += 1;
@@ -62,9 +69,7 @@ fn regions(sample: &Sample) -> BTreeMap<String, BTreeSet<u64>> {
 fn bytes_of(sample: &Sample, place: &Place, regions: &BTreeMap<String, BTreeSet<u64>>) -> BTreeSet<usize> {
     let length = place.bytes(&sample.image).len();
     let mut bounds: Vec<usize> = match place {
-        Place::Object(name) => {
-            regions.get(name).into_iter().flatten().map(|bound| *bound as usize).collect()
-        }
+        Place::Object(name) => regions.get(name).into_iter().flatten().map(|bound| *bound as usize).collect(),
         Place::Log(_) => Vec::new(),
     };
     bounds.extend([0, length]);
@@ -124,7 +129,8 @@ fn long(sample: &Sample, duration: Duration) {
         if start.elapsed() > duration {
             break;
         }
-        tally.run(sample, &needs, &place, &harm, true);
+        let to_the_end = random.one_in(4);
+        tally.run(sample, &needs, &place, &harm, to_the_end);
     }
     tally.show(sample.name);
     println!("{}: that is {} of {all} cases", sample.name, tally.cases);

@@ -67,8 +67,8 @@ pub fn contents(pool: &Pool) -> Contents {
     let mut all = Contents::new();
     let mut paths = vec![Vec::new()];
     while let Some(path) = paths.pop() {
-        let thing = look(pool, &path)
-            .unwrap_or_else(|error| panic!("{}: {error:?}", String::from_utf8_lossy(&path)));
+        let thing =
+            look(pool, &path).unwrap_or_else(|error| panic!("{}: {error:?}", String::from_utf8_lossy(&path)));
         paths.extend(thing.names.iter().map(|name| [&path[..], b"/", name].concat()));
         all.insert(path, thing);
     }

@@ -75,7 +75,11 @@ impl Place {
 }
 
 /// Does it. Nothing, if that changes no byte; else the damaged image and, for each place, which bytes are others.
-pub fn apply(sample: &Sample, place: &Place, harm: &Harm) -> Option<(Image, Vec<(Place, std::ops::Range<u64>)>)> {
+pub fn apply(
+    sample: &Sample,
+    place: &Place,
+    harm: &Harm,
+) -> Option<(Image, Vec<(Place, std::ops::Range<u64>)>)> {
     let mut image = sample.image.clone();
     let before = place.bytes(&image);
     let mut others: Vec<Place> = Vec::new();
@@ -140,8 +144,10 @@ pub fn whole(sample: &Sample, place: &Place, few: usize, random: &mut Random) ->
     let length = place.bytes(&sample.image).len();
     let mut harms = vec![Harm::Lose, Harm::Extend(1), Harm::Extend(4096)];
     harms.extend((0..length).step_by(4096).map(Harm::Zero));
-    let mut like: Vec<Place> =
-        Place::all(&sample.image).into_iter().filter(|other| other != place && other.is_like(place)).collect();
+    let mut like: Vec<Place> = Place::all(&sample.image)
+        .into_iter()
+        .filter(|other| other != place && other.is_like(place))
+        .collect();
     for _ in 0..few.min(like.len()) {
         let other = like.swap_remove(random.below(like.len() as u64) as usize);
         harms.push(Harm::Copy(other.clone()));

@@ -85,7 +85,9 @@ impl ObjectStore for Overlay {
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
         let objects = self.objects.lock();
         let listed = objects.range(prefix.to_owned()..).take_while(|(name, _)| name.starts_with(prefix));
-        Ok(listed.map(|(name, object)| ObjectInfo { name: name.clone(), size: object.len() as u64 }).collect())
+        Ok(listed
+            .map(|(name, object)| ObjectInfo { name: name.clone(), size: object.len() as u64 })
+            .collect())
     }
 
     async fn delete(&self, name: &str) -> Result<()> {
