@@ -6,6 +6,7 @@
 #[cfg(feature = "bench")]
 mod bench;
 mod cleanup;
+mod corrupt;
 mod install;
 mod mounts;
 mod place;
@@ -36,6 +37,8 @@ enum Task {
     Test(test::TestArguments),
     /// Run the long forms of fsx, fio, stress and kill
     Soak(soak::SoakArguments),
+    /// Damage every byte and object of small pools, and see that nothing wrong is shown and all can be repaired
+    Corrupt(corrupt::CorruptArguments),
     /// Check the house rules that no other tool knows
     Tidy,
     /// Measure, print a table and write docs/benchmarks.md
@@ -72,6 +75,7 @@ fn run() -> Result<ExitCode> {
     match arguments.task {
         Task::Test(arguments) => test::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
+        Task::Corrupt(arguments) => corrupt::run(&arguments),
         Task::Tidy => tidy::run(),
         Task::Bench(arguments) => bench(&arguments),
     }
