@@ -582,3 +582,23 @@ fn files_with_several_names_are_counted_or_found() {
     }
     assert!(counted > 0 && found > 0, "{counted} counted, {found} found");
 }
+
+#[test]
+fn a_segment_table_that_is_damaged_under_a_live_pool_is_written_anew() {
+    let mut world = World::new();
+    world.settings.segment_bytes = 200;
+    let pool = world.open();
+    for f in 0..300 {
+        file(&pool, &format!("f{f}"), &Random(f).bytes_of_noise(560));
+    }
+    block_on(pool.checkpoint()).unwrap();
+    let table = world.object_names("tables/").pop().expect("a table of its own");
+    block_on(world.objects.flip_bit(&table, 1000)).unwrap();
+    let found = block_on(pool.scrub()).unwrap().findings;
+    assert!(found.iter().any(|finding| finding.message.contains(&table)), "{found:?}");
+    repair(&pool, "table");
+    drop(pool);
+    let pool = world.open();
+    assert_sound(&pool, "table");
+    assert_all_comes_back(&pool, "table");
+}
