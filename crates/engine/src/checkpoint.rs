@@ -5,10 +5,11 @@
 //! the lock: the live state forgets nodes that are now stored). If a step fails, what was done so far stays true and
 //! the next checkpoint goes on from there. Damage to what is stored is no failure: see [`crate::damage`].
 
+mod install;
 mod settle;
 mod store;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -20,12 +21,15 @@ use crate::log::writer::store_frame;
 use crate::namespace::State;
 use crate::pool::Inner;
 use crate::refcount::{self, Counted, Counter, EdgeCollector, Edges};
-use crate::segment::{Born, ObjectName, Pinned, SegmentWriter};
+use crate::segment::{Born, ObjectName, Pinned, SegmentRecord, SegmentWriter};
 use crate::tree::{Link, Root, Tree};
 use crate::{Error, ErrorKind, Result, gc};
 
+pub(crate) use install::{Installed, install};
 pub(crate) use settle::settle;
 use store::{FrameCollector, NodeStorer};
+
+type Table = BTreeMap<SegmentId, SegmentRecord>;
 
 /// Garbage nodes that one checkpoint takes apart, beside those that it replaced itself.
 const GARBAGE_BUDGET: usize = 20_000;
@@ -104,6 +108,13 @@ pub(crate) struct Done {
     pub(crate) segments_compacted: u64,
     pub(crate) segments_deleted: u64,
     pub(crate) bytes_freed: u64,
+}
+
+/// Makes a checkpoint for who has the checkpointer already.
+pub(crate) async fn checkpoint_within(inner: &Inner, checkpointer: &mut Checkpointer) -> Result<()> {
+    let made = make(inner, checkpointer, false).await;
+    inner.note_checkpoint(made.as_ref().err());
+    made.map(|_| ())
 }
 
 /// Makes a checkpoint. With `collect` all garbage is taken apart and all sparse segments are rewritten, else what is due.
@@ -232,15 +243,39 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
         let now = items.born_items();
         next.born.extend(now.iter().filter(|(a, _)| !before.contains_key(*a)).map(|(a, b)| (*a, b.kind)));
     }
-    let new_base = set_table(inner, &this.manifest, &mut next, &table).await?;
+    let new_base = set_table(inner, &this.manifest, &mut next, &table, false).await?;
 
     next.durable = next.sequence.max(inner.durable());
     inner.put_manifest(&next).await?;
 
     // From here on the checkpoint is made: nothing below may fail.
+    items
+        .born_items()
+        .retain(|address, _| !before.contains_key(address) || counted.born.contains_key(address));
+    items.metrics().items_freed.add(counted.freed);
+    items.metrics().segments_compacted.add(done.segments_compacted);
+    items.metrics().segments_deleted.add(done.segments_deleted);
+    drop(snapshot);
+    this.counted = Some(interval);
+    made(inner, this, Made { next, table, empty, new_base, dead_objects }).await;
+    Ok(done)
+}
+
+/// A checkpoint whose manifest has been put.
+struct Made {
+    next: Manifest,
+    table: Table,
+    /// Segments that have nothing live any more.
+    empty: Vec<SegmentId>,
+    new_base: Option<Arc<Table>>,
+    dead_objects: Vec<ObjectName>,
+}
+
+/// Brings the pool in memory to the newest manifest, and deletes what it has replaced.
+async fn made(inner: &Inner, this: &mut Checkpointer, made: Made) {
+    let Made { next, table, empty, new_base, dead_objects } = made;
+    let items = &inner.items;
     {
-        let mut born = items.born_items();
-        born.retain(|address, _| !before.contains_key(address) || counted.born.contains_key(address));
         let mut live = items.table_mut();
         for segment in &empty {
             if let Some(record) = live.remove(segment) {
@@ -264,19 +299,13 @@ async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<D
     this.lost_nodes.clear();
     this.before = Before::of(&this.manifest);
     this.manifest = next;
-    this.counted = Some(interval);
-    items.metrics().items_freed.add(counted.freed);
-    items.metrics().segments_compacted.add(done.segments_compacted);
-    items.metrics().segments_deleted.add(done.segments_deleted);
     items.metrics().checkpoints.add(1);
-    drop(snapshot);
     drop(settle(inner));
     let pin = inner.new_pin();
     this.dead_objects.push_back(DeadObjects { pin, since: this.manifest.number, objects: dead_objects });
     inner.set_last_checkpoint(&this.manifest);
     inner.progress.notify_waiters();
     gc::delete_replaced(inner, this).await;
-    Ok(done)
 }
 
 /// What a checkpoint counts.
@@ -426,13 +455,15 @@ async fn replaced_ledger_nodes(
     Ok(replaced)
 }
 
-/// Writes the segment table whole when the changes since the last time have become many; else they stay in the manifest.
+/// Writes the segment table whole when the changes since the last time have become many, or as it is asked to; else they stay in
+/// the manifest.
 async fn set_table(
     inner: &Inner,
     old: &Manifest,
     next: &mut Manifest,
-    table: &std::collections::BTreeMap<SegmentId, crate::segment::SegmentRecord>,
-) -> Result<Option<Arc<std::collections::BTreeMap<SegmentId, crate::segment::SegmentRecord>>>> {
+    table: &Table,
+    whole: bool,
+) -> Result<Option<Arc<Table>>> {
     let base = inner.table_base.lock().clone();
     let mut changes: Vec<manifest::TableChange> = table
         .iter()
@@ -441,7 +472,7 @@ async fn set_table(
         .collect();
     changes
         .extend(base.keys().filter(|segment| !table.contains_key(segment)).map(|segment| (*segment, None)));
-    if changes.len() > 256.max(table.len() / 4) {
+    if whole || changes.len() > 256.max(table.len() / 4) {
         let whole: Vec<_> = table.iter().map(|(segment, record)| (*segment, Some(record.clone()))).collect();
         let path = manifest::table_path(next.number);
         // A checkpoint that failed later may have left one behind.

@@ -6,6 +6,7 @@
 #[cfg(feature = "bench")]
 mod bench;
 mod cleanup;
+mod corrupt;
 mod install;
 mod load;
 mod mounts;
@@ -38,6 +39,8 @@ enum Task {
     Test(test::TestArguments),
     /// Run the long forms of fsx, fio, stress and kill
     Soak(soak::SoakArguments),
+    /// Damage every byte and object of small pools, and see that nothing wrong is shown and all can be repaired
+    Corrupt(corrupt::CorruptArguments),
     /// Check the house rules that no other tool knows
     Tidy,
     /// Put a server with little memory under load, print tables and write docs/load.md
@@ -76,6 +79,7 @@ fn run() -> Result<ExitCode> {
     match arguments.task {
         Task::Test(arguments) => test::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
+        Task::Corrupt(arguments) => corrupt::run(&arguments),
         Task::Tidy => tidy::run(),
         Task::Load(arguments) => load::run(&arguments),
         Task::Bench(arguments) => bench(&arguments),

@@ -42,6 +42,7 @@ pub(super) async fn adopt_segments(objects: &dyn ObjectStore, items: &Items, kee
             Ok(footer) => footer,
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 tracing::error!(object = object.name, %error, "a new segment cannot be read and is left alone");
+                items.leave_alone(name, &error);
                 continue;
             }
             Err(error) => return Err(error),
@@ -87,6 +88,7 @@ async fn adopt(
         Ok(directory) => directory,
         Err(error) if error.kind() == ErrorKind::Corrupt => {
             tracing::error!(object = object.path(), %error, "a new segment cannot be read and is left alone");
+            items.leave_alone(object, &error);
             return Ok(());
         }
         Err(error) => return Err(error),
