@@ -3,6 +3,7 @@
 //! The order of start: a look at everything that can be wrong with the settings, directory, lock, pool, background threads,
 //! services, sockets; mounts come last. So a start that cannot succeed makes no pool. The order of stop is the reverse. The engine's own work runs on threads with large stacks, because it walks trees recursively.
 
+mod allocator;
 mod doors;
 mod lock;
 mod mounts;
@@ -27,7 +28,7 @@ use tokio::sync::watch;
 use crate::connection::{SOURCE_PREFIX, source_of};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Output;
-use crate::settings::{AccessTime, Place, Settings};
+use crate::settings::{AccessTime, Place, Settings, memory};
 use doors::Doors;
 pub(crate) use doors::mount_point_to_make;
 use lock::PoolLock;
@@ -86,6 +87,7 @@ impl Daemon {
         mount_point: Option<&Path>,
         accept_loss: bool,
     ) -> Outcome<Self> {
+        allocator::give_back_large_blocks();
         let place = &settings.storage.place;
         // Whoever has the pool already is the first to be named, and nothing can be made that is there.
         let existing = holds_pool(place)?.then(|| Ground::open(place, mode)).transpose()?;
@@ -101,6 +103,7 @@ impl Daemon {
             .enable_all()
             .build()
             .map_err(|error| Failure::new(format!("the runtime cannot start: {error}")))?;
+        warn_of_memory(settings.cache.memory_bytes);
         let pool = open(settings, &ground, mode, accept_loss)?;
         let checkpoints = on_big_stack("checkpoint", {
             let pool = pool.clone();
@@ -346,6 +349,20 @@ fn has_pool(directory: &Path) -> Outcome<bool> {
             other.display()
         ))
         .advise("name an empty directory, or one that does not exist yet")),
+    }
+}
+
+/// Who sets more than there is finds out now, and not when the kernel kills the server.
+fn warn_of_memory(setting: u64) {
+    let taken = memory::taken_bytes(setting);
+    if let Some(available) = memory::available()
+        && taken > available
+    {
+        tracing::warn!(
+            available,
+            taken,
+            "a server with this memory setting may take more than there is; set cache.memory_size_gb lower"
+        );
     }
 }
 

@@ -3,6 +3,7 @@
 //! Unknown keys are refused with the nearest known one; `${NAME}` in a string reads the environment; what this version cannot do
 //! yet is refused with a sentence instead of being ignored. The result is plain data: `daemon.rs` builds from it.
 
+pub(crate) mod memory;
 mod read;
 mod template;
 
@@ -92,7 +93,7 @@ impl Default for Settings {
                 capacity_bytes: None,
                 defragment: true,
             },
-            cache: Cache { memory_bytes: 1 << 30 },
+            cache: Cache { memory_bytes: memory::default_bytes() },
             control: Control {
                 socket: Some(PathBuf::from(crate::connection::SYSTEM_SOCKET)),
                 addresses: Vec::new(),

@@ -401,6 +401,8 @@ pub enum JobKind {
     Check,
     /// Read and verify every byte.
     Scrub,
+    /// Make a damaged pool sound.
+    Repair,
     /// Free and compact now.
     Gc,
     /// Space of a tree.
@@ -413,11 +415,14 @@ pub enum JobKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobRequest {
-    /// What to do: `check`, `scrub`, `gc` or `usage`.
+    /// What to do: `check`, `scrub`, `repair`, `gc` or `usage`.
     pub kind: JobKind,
     /// What of, for `usage`.
     #[serde(default)]
     pub path: Option<PathText>,
+    /// For `repair`: say what it would do, and change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// State of a job.
@@ -474,6 +479,8 @@ pub struct Progress {
 pub enum JobResult {
     /// Of a check or scrub.
     Report(CheckBody),
+    /// Of a repair.
+    Repair(RepairBody),
     /// Of a collection.
     Gc(GcBody),
     /// Of a usage.
@@ -507,8 +514,35 @@ pub struct CheckBody {
     pub inodes: u64,
     /// Stored bytes verified.
     pub verified_bytes: u64,
-    /// What is wrong.
+    /// Bytes of files that an earlier repair has marked as lost, as a check counts them; shared ones count once.
+    pub lost_bytes: u64,
+    /// What is wrong, the first 10,000 of it.
     pub findings: Vec<FindingBody>,
+    /// How much is wrong, also what is not listed.
+    pub findings_total: u64,
+}
+
+/// What a repair did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RepairBody {
+    /// Nothing was wrong, and nothing was changed.
+    pub sound: bool,
+    /// Nothing was changed: this is what would be.
+    pub dry_run: bool,
+    /// What was wrong. What names a path cannot be read any more; the bytes are told where they are known.
+    pub before: CheckBody,
+    /// What was done, the first 10,000 of it. What names a path was found again, and is there now.
+    pub changes: Vec<FindingBody>,
+    /// How much was done, also what is not listed.
+    pub changes_total: u64,
+    /// Names that were made in `/lost+found`.
+    pub found: u64,
+    /// Stored items that nothing led to, and that are free now.
+    pub items_freed: u64,
+    /// Their bytes.
+    pub freed_bytes: u64,
+    /// What a check finds after it; empty unless something cannot be repaired.
+    pub remaining: Vec<FindingBody>,
 }
 
 /// Something that is wrong.
@@ -516,8 +550,19 @@ pub struct CheckBody {
 pub struct FindingBody {
     /// Where it matters.
     pub path: Option<PathText>,
+    /// Bytes of the file that cannot be read, ascending; the first 64 ranges.
+    pub ranges: Vec<RangeBody>,
     /// What it is.
     pub message: String,
+}
+
+/// Bytes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RangeBody {
+    /// The first byte.
+    pub start: u64,
+    /// The byte behind the last.
+    pub end: u64,
 }
 
 /// What a collection did.

@@ -15,6 +15,16 @@ impl Address {
     /// Items that one segment can hold.
     pub(crate) const ITEMS_MAX: u32 = 1 << 24;
 
+    /// In place of the frame that bytes lay in which were lost: no segment has it, and reading it fails. Nothing counts it.
+    pub(crate) const LOST: Self = match NonZeroU64::new(((1 << 40) - 1) << 24) {
+        Some(raw) => Self(raw),
+        None => unreachable!(),
+    };
+
+    pub(crate) fn is_lost(self) -> bool {
+        self == Self::LOST
+    }
+
     pub(crate) fn new(segment: SegmentId, index: u32) -> Self {
         assert!(index < Self::ITEMS_MAX && segment.0 < 1 << 40, "address out of range");
         Self(NonZeroU64::new(segment.0 << 24 | u64::from(index)).expect("segment ids start at 1"))

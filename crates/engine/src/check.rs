@@ -5,7 +5,9 @@
 //! shares it; what can only be known from it is told as unknown and not as wrong.
 
 mod links;
-mod realms;
+mod naming;
+pub(crate) mod realms;
+mod scrub;
 #[cfg(test)]
 mod tests;
 
@@ -13,27 +15,27 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::address::{Address, ItemKind, SegmentId};
+use crate::address::{Address, ItemKind};
 use crate::checkpoint::{checkpoint, root_edges};
 use crate::format::manifest::Manifest;
-use crate::kinds::{AliasTree, DirectoryTree, RealmTree};
+use crate::kinds::{AliasTree, DirectoryTree, Extent, RealmTree};
 use crate::pool::Inner;
 use crate::record::{Content, Entry, Inode, Totals};
 use crate::refcount::{EdgeCollector, stored_count};
 use crate::report::{CheckReport, Finding};
 use crate::segment::Pinned;
-use crate::tree::{AnyNode, Body, Link, Missing, Node, Root, Tree};
+use crate::tree::{AnyNode, Body, Link, Missing, Node, Tree};
 use crate::{ErrorKind, Result};
 
-/// Findings after which no more are listed.
-const FINDINGS_MAX: usize = 10_000;
+pub(crate) use naming::Damage;
+pub(crate) use scrub::{absent_items, read_all, scrub};
 
 /// In place of the path of what was removed; no name has a slash.
 const REMOVED: &[u8] = b"(removed)/";
 
 /// A path, shared by all that lies below it.
 #[derive(Clone, Debug)]
-struct Way(Option<Arc<(Way, Vec<u8>)>>);
+pub(crate) struct Way(Option<Arc<(Way, Vec<u8>)>>);
 
 impl Way {
     /// Where what was removed lies.
@@ -83,9 +85,8 @@ struct Marker<'a> {
 
 impl Marker<'_> {
     fn find(&mut self, way: Option<&Way>, message: String) {
-        if self.report.findings.len() < FINDINGS_MAX {
-            self.report.findings.push(Finding { path: way.map(Way::path), message });
-        }
+        let finding = Finding { path: way.map(Way::path), ranges: Vec::new(), message };
+        naming::find(&mut self.report, finding);
     }
 
     fn edge(&mut self, address: Address, kind: ItemKind, way: &Way) {
@@ -142,6 +143,7 @@ impl Marker<'_> {
                     Err(error) => return Err(error),
                 }
             }
+            Content::Extents(extents) => self.report.lost_bytes += lost_bytes(extents),
             Content::Tree(Link::Stored(root)) => {
                 let missing = Missing { address: *root, kind: ItemKind::File };
                 if let Ok(AnyNode::File(node)) = self.inner.items.node(missing).await
@@ -181,6 +183,9 @@ impl Marker<'_> {
                     self.links(node, &way);
                 }
                 AnyNode::File(node) => {
+                    if let Body::Leaf(extents) = &node.body {
+                        self.report.lost_bytes += lost_bytes(extents);
+                    }
                     self.weights(node, &way).await;
                     self.links(node, &way);
                 }
@@ -230,6 +235,12 @@ impl Marker<'_> {
     }
 }
 
+/// Bytes that a repair has marked as lost.
+fn lost_bytes<'e>(extents: impl IntoIterator<Item = &'e (u64, Extent)>) -> u64 {
+    let lost = extents.into_iter().filter(|(_, extent)| extent.frame.is_lost());
+    lost.map(|(_, extent)| u64::from(extent.length)).sum()
+}
+
 /// Entries, directories among them and totals of one directory's tree.
 async fn sums(inner: &Inner, root: Address) -> Result<(u64, u32, Totals)> {
     let (mut count, mut subdirectories, mut totals) = (0, 0, Totals::default());
@@ -261,7 +272,7 @@ async fn begin(inner: &Inner, report: &mut CheckReport) -> Result<()> {
             let message = format!(
                 "no checkpoint can be made, what has changed since the last is not looked at: {error}"
             );
-            report.findings.push(Finding { path: None, message });
+            naming::find(report, Finding { path: None, ranges: Vec::new(), message });
             Ok(())
         }
         made => made.map(|_| ()),
@@ -301,7 +312,8 @@ pub(crate) async fn check(inner: &Inner) -> Result<CheckReport> {
     realms::check(inner, manifest, &mut marker).await?;
     debug_assert!(root_edges(manifest).iter().all(|(address, _)| marker.counts.contains_key(address)));
     compare_counts(inner, manifest, &checkpointer.lost_nodes, &mut marker).await?;
-    let Marker { mut report, mut damage, .. } = marker;
+    let Marker { mut report, mut damage, counts, .. } = marker;
+    absent_items(inner, counts.iter().map(|(address, (kind, _))| (*address, *kind)), &mut damage).await?;
     damage.name_paths(manifest, &mut report).await?;
     Ok(report)
 }
@@ -434,247 +446,4 @@ async fn compare_counts(
         marker.find(None, message);
     }
     Ok(())
-}
-
-/// Reads every live item.
-pub(crate) async fn scrub(inner: &Inner) -> Result<CheckReport> {
-    let mut report = CheckReport::default();
-    begin(inner, &mut report).await?;
-    let checkpointer = inner.checkpointer.lock().await;
-    let manifest = &checkpointer.manifest;
-    let mut damage = Damage::none(inner);
-    let segments: Vec<SegmentId> = inner.items.table().keys().copied().collect();
-    let nodes = Pinned::new(&inner.items);
-    for segment in segments {
-        report.segments += 1;
-        let (_, directory) = match inner.items.directory(segment).await {
-            Ok(found) => found,
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                damage.bad_segments.insert(segment, error.to_string());
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        for item in &directory.items {
-            let address = Address::new(segment, item.index);
-            // Where a count is not known, everything is looked at.
-            if known_count(manifest, address, &nodes).await? == Some(0) {
-                continue;
-            }
-            report.bytes += u64::from(item.stored_length);
-            let read = match inner.items.read(address, item.kind).await {
-                Ok(bytes) if item.kind == ItemKind::Frame => {
-                    report.frames += 1;
-                    drop(bytes);
-                    Ok(())
-                }
-                Ok(bytes) => {
-                    report.nodes += 1;
-                    AnyNode::decode(item.kind, &bytes, address).map(|_| ())
-                }
-                Err(error) => Err(error),
-            };
-            match read {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    damage.bad.insert(address, (item.kind, error.to_string()));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    damage.name_paths(manifest, &mut report).await?;
-    Ok(report)
-}
-
-/// What cannot be read.
-struct Damage<'a> {
-    inner: &'a Inner,
-    bad: FxHashMap<Address, (ItemKind, String)>,
-    bad_segments: FxHashMap<SegmentId, String>,
-    /// Whether something damaged lies below a node.
-    hit: FxHashMap<Address, bool>,
-    /// What paths were found for.
-    named: FxHashSet<Address>,
-}
-
-fn find(report: &mut CheckReport, path: Option<Vec<u8>>, message: String) {
-    if report.findings.len() < FINDINGS_MAX {
-        report.findings.push(Finding { path, message });
-    }
-}
-
-impl<'a> Damage<'a> {
-    fn none(inner: &'a Inner) -> Self {
-        Self {
-            inner,
-            bad: FxHashMap::default(),
-            bad_segments: FxHashMap::default(),
-            hit: FxHashMap::default(),
-            named: FxHashSet::default(),
-        }
-    }
-
-    fn of(&self, address: Address) -> Option<&String> {
-        let segment = || self.bad_segments.get(&address.segment());
-        self.bad.get(&address).map(|(_, error)| error).or_else(segment)
-    }
-
-    /// The links of a node; one that cannot be read is damaged and has none that are known.
-    async fn links(&mut self, address: Address, kind: ItemKind) -> Result<Option<Vec<(Address, ItemKind)>>> {
-        match self.inner.items.node(Missing { address, kind }).await {
-            Ok(node) => {
-                let mut links = EdgeCollector::default();
-                node.visit(&mut links);
-                Ok(Some(links.edges))
-            }
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                self.bad.insert(address, (kind, error.to_string()));
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Lists every path that leads to something damaged.
-    async fn name_paths(&mut self, manifest: &Manifest, report: &mut CheckReport) -> Result<()> {
-        if self.bad.is_empty() && self.bad_segments.is_empty() {
-            return Ok(());
-        }
-        self.inode(&manifest.root, &Way(None), report).await?;
-        let mut unnamed: Vec<_> =
-            self.bad.iter().filter(|(address, _)| !self.named.contains(*address)).collect();
-        unnamed.sort_unstable_by_key(|(address, _)| **address);
-        for (address, (kind, error)) in unnamed {
-            let message = match kind {
-                ItemKind::Ledger => format!(
-                    "node {address:?} of the ledger is damaged: counts of references are lost, and what they were of is never \
-                     freed: {error}"
-                ),
-                ItemKind::Alias => {
-                    format!(
-                        "node {address:?} of the alias tree is damaged: nested clones cannot be looked into: {error}"
-                    )
-                }
-                ItemKind::Realm => format!(
-                    "node {address:?} of the tree of realms is damaged: clones of directories may not be made or \
-                     removed: {error}"
-                ),
-                _ => format!("item {address:?} ({kind:?}) is damaged, no path leads to it: {error}"),
-            };
-            find(report, None, message);
-        }
-        let mut segments: Vec<_> = self.bad_segments.iter().collect();
-        segments.sort_unstable();
-        for (segment, error) in segments {
-            find(report, None, format!("segment {:x} cannot be read: {error}", segment.0));
-        }
-        Ok(())
-    }
-
-    /// Whether something damaged lies below an item.
-    async fn hits(&mut self, address: Address, kind: ItemKind) -> Result<bool> {
-        if self.of(address).is_some() {
-            return Ok(true);
-        }
-        if kind == ItemKind::Frame {
-            return Ok(false);
-        }
-        if let Some(known) = self.hit.get(&address) {
-            return Ok(*known);
-        }
-        let Some(links) = self.links(address, kind).await? else { return Ok(true) };
-        let mut any = false;
-        for (child, kind) in links {
-            any |= Box::pin(self.hits(child, kind)).await?;
-        }
-        self.hit.insert(address, any);
-        Ok(any)
-    }
-
-    async fn inode(&mut self, inode: &Inode, way: &Way, report: &mut CheckReport) -> Result<()> {
-        report.inodes += 1;
-        let mut links = EdgeCollector::default();
-        crate::kinds::visit_inode(inode, &mut links);
-        for (address, kind) in links.edges {
-            if report.findings.len() >= FINDINGS_MAX || !self.hits(address, kind).await? {
-                continue;
-            }
-            if kind == ItemKind::Directory && self.of(address).is_none() {
-                self.directory(&Some(Link::Stored(address)), way, report).await?;
-                continue;
-            }
-            let mut found = Vec::new();
-            self.damaged_below(address, kind, &mut found).await?;
-            self.named.extend(&found);
-            let what = match kind {
-                ItemKind::Directory => "entries of this directory are lost",
-                ItemKind::Side => "files with several names are damaged in this clone",
-                _ => "content is damaged",
-            };
-            let error = found.first().and_then(|address| self.of(*address)).cloned().unwrap_or_default();
-            find(report, Some(way.path()), format!("{what}: {error}"));
-        }
-        Ok(())
-    }
-
-    async fn damaged_below(
-        &mut self,
-        address: Address,
-        kind: ItemKind,
-        found: &mut Vec<Address>,
-    ) -> Result<()> {
-        if self.of(address).is_some() {
-            found.push(address);
-            return Ok(());
-        }
-        if kind == ItemKind::Frame {
-            return Ok(());
-        }
-        let Some(links) = self.links(address, kind).await? else {
-            found.push(address);
-            return Ok(());
-        };
-        for (child, kind) in links {
-            Box::pin(self.damaged_below(child, kind, found)).await?;
-        }
-        Ok(())
-    }
-
-    /// Goes on below a directory whose root can be read.
-    async fn directory(
-        &mut self,
-        root: &Root<DirectoryTree>,
-        way: &Way,
-        report: &mut CheckReport,
-    ) -> Result<()> {
-        let mut stack: Vec<Address> = root.iter().filter_map(Link::address).collect();
-        while let Some(address) = stack.pop() {
-            let is_hit = self.hits(address, ItemKind::Directory).await?;
-            if let Some(error) = self.of(address) {
-                let message = format!("entries of this directory are lost: {error}");
-                self.named.insert(address);
-                find(report, Some(way.path()), message);
-                continue;
-            }
-            if !is_hit {
-                continue;
-            }
-            let missing = Missing { address, kind: ItemKind::Directory };
-            let AnyNode::Directory(node) = self.inner.items.node(missing).await? else { continue };
-            match &node.body {
-                Body::Branch(children) => {
-                    stack.extend(children.iter().filter_map(|child| child.link.address()))
-                }
-                Body::Leaf(entries) => {
-                    for (key, entry) in entries {
-                        if let Entry::Inode(inode) = entry {
-                            Box::pin(self.inode(inode, &way.below(&key.name), report)).await?;
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
 }

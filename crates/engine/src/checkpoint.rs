@@ -5,6 +5,7 @@
 //! the lock: the live state forgets nodes that are now stored). If a step fails, what was done so far stays true and
 //! the next checkpoint goes on from there. Damage to what is stored is no failure: see [`crate::damage`].
 
+mod install;
 mod settle;
 mod store;
 
@@ -27,8 +28,11 @@ use crate::simulation::mutant::{self, Mutant};
 use crate::tree::{Link, Root, Tree};
 use crate::{Error, ErrorKind, Result, gc};
 
+pub(crate) use install::{Installed, install};
 pub(crate) use settle::settle;
 use store::{FrameCollector, NodeStorer};
+
+type Table = BTreeMap<SegmentId, SegmentRecord>;
 
 /// Garbage nodes that one checkpoint takes apart, beside those that it replaced itself.
 const GARBAGE_BUDGET: usize = 20_000;
@@ -71,8 +75,6 @@ struct Prepared {
     dead_objects: Vec<ObjectName>,
     done: Done,
 }
-
-type Table = BTreeMap<SegmentId, SegmentRecord>;
 
 /// What the manifest before the newest needs.
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +137,13 @@ pub(crate) struct Done {
     pub(crate) bytes_freed: u64,
 }
 
+/// Makes a checkpoint for who has the checkpointer already.
+pub(crate) async fn checkpoint_within(inner: &Inner, checkpointer: &mut Checkpointer) -> Result<()> {
+    let made = make(inner, checkpointer, false).await;
+    inner.note_checkpoint(made.as_ref().err());
+    made.map(|_| ())
+}
+
 /// Makes a checkpoint. With `collect` all garbage is taken apart and all sparse segments are rewritten, else what is due.
 pub(crate) async fn checkpoint(inner: &Inner, collect: bool) -> Result<Done> {
     let mut checkpointer = inner.checkpointer.lock().await;
@@ -168,11 +177,17 @@ pub(crate) async fn is_taken_over(inner: &Inner, own: u64) -> bool {
 }
 
 async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<Done> {
+    finish_prepared(inner, this).await?;
+    prepare(inner, this, collect).await?;
+    store_manifest(inner, this).await
+}
+
+/// Stores the manifest of a checkpoint that could not be finished, if there is one.
+async fn finish_prepared(inner: &Inner, this: &mut Checkpointer) -> Result<()> {
     if this.prepared.is_some() {
         store_manifest(inner, this).await?;
     }
-    prepare(inner, this, collect).await?;
-    store_manifest(inner, this).await
+    Ok(())
 }
 
 /// Does everything that can be done before the manifest is stored.
@@ -281,7 +296,7 @@ async fn prepare(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Resul
         let now = items.born_items();
         next.born.extend(now.iter().filter(|(a, _)| !before.contains_key(*a)).map(|(a, b)| (*a, b.kind)));
     }
-    let new_base = set_table(inner, this, &mut next, &table).await?;
+    let new_base = set_table(inner, this, &mut next, &table, false).await?;
 
     next.durable = next.sequence.max(inner.durable());
     failpoint("checkpoint_after_table_before_manifest").await;
@@ -327,9 +342,31 @@ async fn store_manifest(inner: &Inner, this: &mut Checkpointer) -> Result<Done> 
         done,
     } = prepared;
     let items = &inner.items;
+    items.born_items().retain(|address, _| !before.contains_key(address) || still_born.contains_key(address));
+    items.metrics().items_freed.add(done.items_freed);
+    items.metrics().segments_compacted.add(done.segments_compacted);
+    items.metrics().segments_deleted.add(done.segments_deleted);
+    drop(snapshot);
+    this.counted = Some(interval);
+    made(inner, this, Made { next: manifest, table, empty, new_base, dead_objects }).await;
+    Ok(done)
+}
+
+/// A checkpoint whose manifest has been put.
+struct Made {
+    next: Manifest,
+    table: Table,
+    /// Segments that have nothing live any more.
+    empty: Vec<SegmentId>,
+    new_base: Option<Arc<Table>>,
+    dead_objects: Vec<ObjectName>,
+}
+
+/// Brings the pool in memory to the newest manifest, and deletes what it has replaced.
+async fn made(inner: &Inner, this: &mut Checkpointer, made: Made) {
+    let Made { next, table, empty, new_base, dead_objects } = made;
+    let items = &inner.items;
     {
-        let mut born = items.born_items();
-        born.retain(|address, _| !before.contains_key(address) || still_born.contains_key(address));
         let mut live = items.table_mut();
         for segment in &empty {
             if let Some(record) = live.remove(segment) {
@@ -352,13 +389,8 @@ async fn store_manifest(inner: &Inner, this: &mut Checkpointer) -> Result<Done> 
     this.edges.clear();
     this.lost_nodes.clear();
     this.before = Before::of(&this.manifest);
-    this.manifest = manifest;
-    this.counted = Some(interval);
-    items.metrics().items_freed.add(done.items_freed);
-    items.metrics().segments_compacted.add(done.segments_compacted);
-    items.metrics().segments_deleted.add(done.segments_deleted);
+    this.manifest = next;
     items.metrics().checkpoints.add(1);
-    drop(snapshot);
     drop(settle(inner));
     let pin = inner.new_pin();
     this.dead_objects.push_back(DeadObjects { pin, since: this.manifest.number, objects: dead_objects });
@@ -366,7 +398,6 @@ async fn store_manifest(inner: &Inner, this: &mut Checkpointer) -> Result<Done> 
     inner.progress.notify_waiters();
     failpoint("checkpoint_after_settling_before_deleting").await;
     gc::delete_replaced(inner, this).await;
-    Ok(done)
 }
 
 /// What a checkpoint counts.
@@ -517,12 +548,14 @@ async fn replaced_ledger_nodes(
     Ok(replaced)
 }
 
-/// Writes the segment table whole when the changes since the last time have become many; else they stay in the manifest.
+/// Writes the segment table whole when the changes since the last time have become many, or as it is asked to; else they stay in
+/// the manifest.
 async fn set_table(
     inner: &Inner,
     this: &mut Checkpointer,
     next: &mut Manifest,
     table: &Table,
+    whole: bool,
 ) -> Result<Option<Arc<Table>>> {
     let base = inner.table_base.lock().clone();
     let mut changes: Vec<manifest::TableChange> = table
@@ -535,7 +568,7 @@ async fn set_table(
     if mutant::is_on(Mutant::TableLosesChange) {
         changes.pop();
     }
-    if changes.len() > 256.max(table.len() / 4) {
+    if whole || changes.len() > 256.max(table.len() / 4) {
         let whole: Vec<_> = table.iter().map(|(segment, record)| (*segment, Some(record.clone()))).collect();
         next.table = put_table(inner, this, next.number, manifest::encode_table(&whole)).await?;
         next.table_changes = Vec::new();

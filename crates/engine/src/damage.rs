@@ -50,6 +50,13 @@ impl Damage {
         }
     }
 
+    /// Forgets everything: nothing that was damaged is referred to any more.
+    pub(crate) fn forget(&self) {
+        self.items.lock().clear();
+        self.segments.lock().clear();
+        self.lists.lock().clear();
+    }
+
     /// Items that could not be read.
     pub(crate) fn items(&self) -> u64 {
         self.items.lock().len() as u64

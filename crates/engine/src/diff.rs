@@ -64,7 +64,9 @@ impl Side {
                 Interrupt::Missing(missing) => nodes.fetch(missing).await?,
                 Interrupt::Alias(key) => inner.alias(key).await?,
                 Interrupt::Error(error) => return Err(error),
-                Interrupt::Changed | Interrupt::NoRealm => unreachable!("reads are not prepared"),
+                Interrupt::Changed | Interrupt::NoRealm | Interrupt::Paused => {
+                    unreachable!("reads are not prepared")
+                }
             }
         }
     }

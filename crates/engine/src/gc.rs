@@ -46,8 +46,18 @@ pub(crate) async fn compact(
     ledger: &Root<Ledger>,
     collect: bool,
 ) -> Result<Compacted> {
-    let mut done = Compacted::default();
     let chosen = choose(inner, table, collect);
+    move_segments(inner, chosen, table, ledger).await
+}
+
+/// Rewrites segments and notes their new places in `table`.
+pub(crate) async fn move_segments(
+    inner: &Inner,
+    chosen: Vec<SegmentId>,
+    table: &mut BTreeMap<SegmentId, SegmentRecord>,
+    ledger: &Root<Ledger>,
+) -> Result<Compacted> {
+    let mut done = Compacted::default();
     let limit = inner.items.segment_bytes();
     let mut at = 0;
     while at < chosen.len() {

@@ -31,6 +31,11 @@ impl FrameLink {
             Self::Memory(frame) => frame.address(),
         }
     }
+
+    /// Whether what it led to was lost, and a repair has said so.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.address().is_some_and(Address::is_lost)
+    }
 }
 
 /// A run of file content: `length` bytes of a frame from `start`.

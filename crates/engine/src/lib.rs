@@ -29,6 +29,7 @@ mod pool;
 mod record;
 mod recovery;
 mod refcount;
+mod repair;
 pub mod report;
 mod segment;
 pub mod settings;

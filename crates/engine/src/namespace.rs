@@ -9,6 +9,7 @@ mod change;
 mod clone;
 mod descend;
 mod file;
+mod found;
 mod link;
 mod locations;
 mod operation;
@@ -27,6 +28,7 @@ pub(crate) use xattr::{check_xattr_size, decode_frame as decode_xattr_frame};
 
 use siphasher::sip::SipHasher13;
 
+use crate::format::manifest::Manifest;
 use crate::kinds::{AliasTree, EntryKey, RealmTree};
 use crate::record::{AliasKey, Content, Directory, Inode, Name, Realm, RealmRoot, Scope, Totals, Xattrs};
 use crate::tree::{Missing, Root};
@@ -55,6 +57,19 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// The state that a manifest has.
+    pub(crate) fn of_manifest(manifest: &Manifest) -> Self {
+        Self {
+            root: manifest.root.clone(),
+            orphans: manifest.orphans.clone(),
+            aliases: manifest.aliases.clone(),
+            realms: manifest.realms.clone(),
+            next_number: manifest.next_number,
+            next_realm: manifest.next_realm,
+            sequence: manifest.sequence,
+        }
+    }
+
     /// An empty pool.
     pub(crate) fn new(time: Timestamp) -> Self {
         Self {
@@ -110,6 +125,8 @@ pub(crate) enum Interrupt {
     Changed,
     /// All realm ids are in use.
     NoRealm,
+    /// Nothing may be changed while the pool is being repaired.
+    Paused,
     /// It fails.
     Error(Error),
 }

@@ -9,6 +9,7 @@
 mod background;
 mod guard;
 mod inner;
+mod pause;
 mod pieces;
 mod read;
 mod upkeep;
@@ -25,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::namespace::{AttributeChange, Operation, Outcome, check_name, check_xattr_size};
 use crate::object::ObjectStore;
 use crate::record::Name;
-use crate::report::{CheckReport, DefragmentReport, Difference, GcReport, Info, Status, Usage};
+use crate::report::{CheckReport, DefragmentReport, Difference, GcReport, Info, RepairReport, Status, Usage};
 use crate::{Attributes, Clock, Ino, Kind, Result, Settings, Timestamp};
 
 /// What a pool lives on.
@@ -236,6 +237,12 @@ impl Pool {
     /// Drops `count` references to `ino`.
     pub fn forget(&self, ino: Ino, count: u64) {
         self.inner.forget(ino, count);
+    }
+
+    /// Directory and name of a known inode that nobody holds open, for who has to forget some. `None` if it is held, was
+    /// removed or has several names.
+    pub fn idle_name(&self, ino: Ino) -> Option<(Ino, Vec<u8>)> {
+        self.inner.locations.lock().idle_name(ino)
     }
 
     /// Holds `ino` open: if its last name goes, its content stays until [`Pool::release`], forgotten or not.
@@ -626,6 +633,16 @@ impl Pool {
     /// `Store`; what is wrong in the pool is in the report.
     pub async fn scrub(&self) -> Result<CheckReport> {
         crate::check::scrub(&self.inner).await
+    }
+
+    /// Makes a damaged pool sound: takes out of the trees what cannot be read, gives names in `/lost+found` to what no name leads to any
+    /// more, and makes everything that can be made from the trees anew. Of a file whose data is lost, that part stays
+    /// unreadable until it is overwritten. With `dry_run` nothing is changed. Changes wait while it works, from when everything has been read.
+    ///
+    /// # Errors
+    /// `Store`, `NoSpace`, `Fenced`, `Closed`; the pool is as it was then.
+    pub async fn repair(&self, dry_run: bool) -> Result<RepairReport> {
+        crate::repair::repair(&self.inner, dry_run).await
     }
 }
 

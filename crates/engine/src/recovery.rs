@@ -72,15 +72,7 @@ pub(crate) async fn open(
 
     let hasher = NameHasher { key: manifest.hash_key, mask: manifest.hash_mask };
     let gauge = Arc::new(DirtyGauge::default());
-    let mut state = State {
-        root: manifest.root.clone(),
-        orphans: manifest.orphans.clone(),
-        aliases: manifest.aliases.clone(),
-        realms: manifest.realms.clone(),
-        next_number: manifest.next_number,
-        next_realm: manifest.next_realm,
-        sequence: manifest.sequence,
-    };
+    let mut state = State::of_manifest(&manifest);
     let logs = log_store.list()?;
     let replay = replay::Replay {
         state: &mut state,

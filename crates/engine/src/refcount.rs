@@ -48,7 +48,10 @@ impl Visitor for EdgeCollector {
         self.add(link.address(), ItemKind::Side);
     }
     fn frame(&mut self, link: &FrameLink) {
-        self.add(link.address(), ItemKind::Frame);
+        // What was lost is nowhere, and has no count.
+        if !link.is_lost() {
+            self.add(link.address(), ItemKind::Frame);
+        }
     }
     fn plain<K: Tree>(&mut self, link: &Link<K>) {
         self.add(link.address(), K::KIND);

@@ -1,5 +1,7 @@
 //! What the engine reports about a pool: plain data for status, usage, diff, check and scrub.
 
+use std::ops::Range;
+
 use crate::{Attributes, Ino, Timestamp};
 
 /// The state of an open pool.
@@ -139,6 +141,8 @@ pub struct Difference {
 pub struct Finding {
     /// Path in the pool where it matters, if there is one.
     pub path: Option<Vec<u8>>,
+    /// Bytes of the file that cannot be read, ascending; the first 64 ranges.
+    pub ranges: Vec<Range<u64>>,
     /// What is wrong, in words.
     pub message: String,
 }
@@ -156,8 +160,36 @@ pub struct CheckReport {
     pub inodes: u64,
     /// Stored bytes verified.
     pub bytes: u64,
-    /// All that is wrong; empty is sound.
+    /// Bytes of files that were lost, and that a repair has marked so: reading them fails until they are overwritten. Shared ones
+    /// count once. Only `check` counts them.
+    pub lost_bytes: u64,
+    /// What is wrong, the first 10,000 of it; empty is sound.
     pub findings: Vec<Finding>,
+    /// How much is wrong, also what is not listed.
+    pub findings_total: u64,
+}
+
+/// What a repair did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RepairReport {
+    /// Nothing was wrong, and nothing was changed.
+    pub sound: bool,
+    /// Nothing was changed because nothing was to be.
+    pub dry_run: bool,
+    /// What was wrong before: what `check` and `scrub` find. Of what is lost it names the paths, in every clone, and the bytes.
+    pub before: CheckReport,
+    /// What was done, with the paths of what was found again.
+    pub changes: Vec<Finding>,
+    /// How much was done, also what is not listed.
+    pub changes_total: u64,
+    /// Names in `/lost+found` that were made.
+    pub found: u64,
+    /// Items that were kept and that nothing led to, and that are free now.
+    pub items_freed: u64,
+    /// Their bytes.
+    pub freed_bytes: u64,
+    /// What `check` finds after it; empty unless something cannot be repaired.
+    pub remaining: Vec<Finding>,
 }
 
 /// What a defragmentation did.

@@ -52,6 +52,9 @@ impl Visitor for Links {
         self.tree(link);
     }
     fn frame(&mut self, link: &FrameLink) {
+        if link.is_lost() {
+            return;
+        }
         match (link.address(), link) {
             (Some(address), _) => self.stored.push((address, ItemKind::Frame)),
             (None, FrameLink::Memory(frame)) => {

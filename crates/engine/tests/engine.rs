@@ -23,5 +23,9 @@ mod log_damage;
 mod model;
 #[path = "engine/realms.rs"]
 mod realms;
+#[path = "engine/repair.rs"]
+mod repair;
+#[path = "engine/sweep.rs"]
+mod sweep;
 #[path = "engine/world.rs"]
 mod world;

@@ -51,8 +51,11 @@ pub struct FuseOptions {
     /// Threads that serve requests, at least 1.
     pub threads: usize,
     /// Inodes that the kernel may know and nobody uses, about; the pool remembers some 150 bytes for each. Linux before 6.18
-    /// goes by its own memory alone.
+    /// keeps directories and what has several names beyond that.
     pub known_max: usize,
+    /// Have the kernel forget as one before Linux 6.18 does. For tests.
+    #[doc(hidden)]
+    pub forgets_by_name: bool,
     /// Users other than the one who mounts may use it.
     pub allow_other: bool,
     /// Nothing can be changed through it.
@@ -71,6 +74,7 @@ impl FuseOptions {
             mount_point: mount_point.into(),
             threads: (cores * 2).clamp(4, 32),
             known_max: 1 << 20,
+            forgets_by_name: false,
             allow_other: rustix::process::geteuid().is_root(),
             read_only: false,
             trusted: false,

@@ -10,13 +10,10 @@ mod fileclones;
 mod files;
 mod fsync;
 mod hollow;
-mod machine;
 mod programs;
 mod randomio;
-mod row;
 mod sequential;
 mod sink;
-mod table;
 mod treeclones;
 
 use std::path::PathBuf;
@@ -26,6 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::place::Place;
+use crate::report::{machine, row, table};
 use crate::server::Server;
 use crate::{cleanup, install, workspace};
 use row::Row;
@@ -85,6 +83,14 @@ const GROUPS: &[Group] = &[
     Group { name: "tree-clones", about: "clones of trees, and memory with many files", run: treeclones::run },
 ];
 
+/// How the document begins.
+const HEAD: &str = "# Benchmarks
+
+Written by `cargo xtask bench`; do not edit. Both sides of a ratio come from the same run on the same machine. A ratio is
+ours divided by theirs. Absolute figures of such a machine move from run to run; ratios move less. What a server does in
+little memory, and with how much in it, is in [load.md](load.md).
+";
+
 const PACKAGES: &[&str] = &["btrfs-progs", "e2fsprogs", "fuse3", "git", "sqlite3", "xfsprogs"];
 
 /// Measures the chosen groups, prints each as it is done and all at the end, and writes the document after a full run.
@@ -102,7 +108,7 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     install::check_fuse()?;
     install::packages(PACKAGES)?;
     let bench = Bench { binary: workspace::build_offshoot()?, quick: plan.quick };
-    let machine = machine::describe()?;
+    let machine = machine::describe("bench")?;
     println!("{machine}");
     let mut sections = Vec::new();
     let mut failed = 0;
@@ -138,7 +144,7 @@ pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     println!("\n{met} goals met, {missed} missed, {failed} groups failed");
     if failed == 0 && plan.only.is_empty() && !plan.quick {
         let path = workspace::root().join("docs/benchmarks.md");
-        std::fs::write(&path, table::document(&machine, &sections))
+        std::fs::write(&path, table::document(HEAD, &machine, &sections))
             .with_context(|| format!("cannot write {}", path.display()))?;
         println!("written: {}", path.display());
     }

@@ -1,4 +1,5 @@
-//! What this process has made on the machine and must take away again: process groups, mounts and directories.
+//! What this process has made on the machine and must take away again: process groups, mounts, directories and control
+//! groups.
 //!
 //! Each is known by its id from the moment it exists. It goes when its [`Guard`] drops (also in a panic), or, after
 //! a signal, all of them go in reverse order before the process ends. Nothing is ever found by a pattern.
@@ -25,6 +26,8 @@ pub(crate) enum Undo {
     Mount(PathBuf),
     /// Remove this directory with everything in it.
     Directory(PathBuf),
+    /// Remove this control group, whose processes are ending.
+    MemoryGroup(PathBuf),
 }
 
 static ENTRIES: Mutex<Vec<(u64, Undo)>> = Mutex::new(Vec::new());
@@ -110,6 +113,7 @@ fn apply(undo: &Undo) {
         Undo::Group(group) => drop(rustix::process::kill_process_group(*group, Signal::KILL)),
         Undo::Mount(path) => unmount(path),
         Undo::Directory(path) => remove(path),
+        Undo::MemoryGroup(path) => crate::load::remove_group(path),
     }
 }
 

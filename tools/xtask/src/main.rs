@@ -6,10 +6,13 @@
 #[cfg(feature = "bench")]
 mod bench;
 mod cleanup;
+mod corrupt;
 mod install;
+mod load;
 mod mounts;
 mod place;
 mod program;
+mod report;
 mod server;
 mod soak;
 mod suite;
@@ -36,8 +39,12 @@ enum Task {
     Test(test::TestArguments),
     /// Run the long forms of fsx, fio, stress and kill
     Soak(soak::SoakArguments),
+    /// Damage every byte and object of small pools, and see that nothing wrong is shown and all can be repaired
+    Corrupt(corrupt::CorruptArguments),
     /// Check the house rules that no other tool knows
     Tidy,
+    /// Put a server with little memory under load, print tables and write docs/load.md
+    Load(load::LoadArguments),
     /// Measure, print a table and write docs/benchmarks.md
     Bench(BenchArguments),
 }
@@ -72,7 +79,9 @@ fn run() -> Result<ExitCode> {
     match arguments.task {
         Task::Test(arguments) => test::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
+        Task::Corrupt(arguments) => corrupt::run(&arguments),
         Task::Tidy => tidy::run(),
+        Task::Load(arguments) => load::run(&arguments),
         Task::Bench(arguments) => bench(&arguments),
     }
 }

@@ -113,7 +113,6 @@ impl Running {
     }
 
     /// Its process id.
-    #[cfg(feature = "bench")]
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

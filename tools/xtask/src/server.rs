@@ -33,11 +33,24 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it in `place`, on the pool that is there or a new one, and waits until it is mounted.
     pub(crate) fn start(binary: &Path, place: &Path) -> Result<Self> {
+        Self::start_with(Command::new(binary), binary, place)
+    }
+
+    /// As [`Server::start`], in the control group at `group`.
+    pub(crate) fn start_in(group: &Path, binary: &Path, place: &Path) -> Result<Self> {
+        // The shell joins the group and becomes the server, so that nothing of the server is ever outside.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"echo $$ > "$0" && exec "$@""#]).arg(group.join("cgroup.procs")).arg(binary);
+        Self::start_with(shell, binary, place)
+    }
+
+    /// Starts `command`, which is the binary or becomes it.
+    fn start_with(mut command: Command, binary: &Path, place: &Path) -> Result<Self> {
         let (data, mount, log) = (place.join("data"), place.join("pool"), place.join("server.log"));
         let out = File::options().create(true).append(true).open(&log)?;
         let mounted = Guard::new(Undo::Mount(mount.clone()));
         let mut running = program::start(
-            Command::new(binary)
+            command
                 .arg("up")
                 .arg("--data")
                 .arg(&data)
@@ -86,7 +99,6 @@ impl Server {
     }
 
     /// Resident memory of the server in bytes, and the most it ever was.
-    #[cfg(feature = "bench")]
     pub(crate) fn resident_bytes(&self) -> Result<(u64, u64)> {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.running.id()))?;
         let field = |name: &str| -> Result<u64> {

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::suite::{self, Setting};
-use crate::{cleanup, install, program, tidy, workspace};
+use crate::{cleanup, install, load, program, tidy, workspace};
 
 /// Compiling everything from nothing on a slow machine and running it.
 const CARGO_LIMIT: Duration = Duration::from_secs(40 * 60);
@@ -76,6 +76,7 @@ const STEPS: &[Step] = &[
     mounted("postgres", "a database server cloned under load", &["postgresql"], suite::postgres::run),
     mounted("fio", "written data is read back and verified", &["fio"], suite::fio::run),
     mounted("stress", "stress-ng's file stressors", &["stress-ng"], suite::stress::run),
+    mounted("load", "much in a server with little memory", &[], load::short),
     mounted("kill", "kill -9 loses nothing that fsync acknowledged", &[], suite::kill::run),
 ];
 

@@ -14,11 +14,10 @@ use crate::Context;
 use crate::connection::DEFAULT_DATA;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Table, size};
+use crate::settings::memory;
 
 /// Free space below which a pool is cramped.
 const FREE_BYTES_MIN: u64 = 2 << 30;
-/// Memory below which the default settings are too much.
-const MEMORY_BYTES_MIN: u64 = 2 << 30;
 /// The oldest kernel that the mount is made for.
 const KERNEL_MIN: (u32, u32) = (5, 4);
 /// Syncs that are measured.
@@ -176,17 +175,16 @@ fn allow_other(is_root: bool) -> Finding {
 }
 
 fn memory() -> Finding {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let value = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim_start_matches(':').split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
+    let setting = memory::default_bytes();
+    let Some(available) = memory::available() else {
+        return Finding::warning("memory", "unknown", "set cache.memory_size_gb to what a server may take");
     };
-    let (total, free) = (value("MemTotal").unwrap_or(0), value("MemAvailable").unwrap_or(0));
-    let found = format!("{}, {} of it available", size(total), size(free));
-    if total >= MEMORY_BYTES_MIN {
+    let found =
+        format!("{} for this process; a server caches {} of it by default", size(available), size(setting));
+    if memory::taken_bytes(setting) <= available {
         Finding::good("memory", found)
     } else {
-        Finding::warning("memory", found, "set cache.memory_size_gb lower than its default of 1.0")
+        Finding::warning("memory", found, "give a server more: it may be killed for want of memory")
     }
 }
 

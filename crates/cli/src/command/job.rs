@@ -8,13 +8,18 @@ use crate::connection::interruptible;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Unit;
 
-/// Runs a job to its end.
+/// Runs a job of the whole pool to its end.
 pub(super) fn run(context: &Context, kind: JobKind, label: &str) -> Outcome<JobResult> {
+    run_request(context, JobRequest { kind, path: None, dry_run: false }, label)
+}
+
+/// Runs a job to its end.
+pub(super) fn run_request(context: &Context, request: JobRequest, label: &str) -> Outcome<JobResult> {
     let client = context.server.client(&[])?;
     let output = context.output;
     let mut id = None;
     let ended = interruptible(async {
-        let job = client.start(&JobRequest { kind, path: None }).await?;
+        let job = client.start(&request).await?;
         id = Some(job.id);
         let mut lines = client.progress(job.id).await?;
         let mut progress = output.progress(label, Unit::Bytes);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use offshoot_engine::Compression;
 use toml::{Table, Value};
 
+use super::memory::LEAST_BYTES;
 use super::{AccessTime, GIB, Place, Settings};
 
 /// All keys.
@@ -51,9 +52,6 @@ const NOT_YET: [(&str, &str); 10] = [
     ("gcp", "`gcp`: pools in Google Cloud Storage are not available in this version"),
     ("azure", "`azure`: pools in Azure are not available in this version"),
 ];
-
-/// Least memory that an engine can work with.
-const MEMORY_BYTES_MIN: u64 = 64 << 20;
 
 type Refusal = String;
 
@@ -109,10 +107,10 @@ fn storage(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> 
         storage.defragment = flag;
     }
     if let Some(bytes) = values.gigabytes("cache.memory_size_gb")? {
-        if bytes < MEMORY_BYTES_MIN {
+        if bytes < LEAST_BYTES {
             return Err(format!(
                 "`cache.memory_size_gb` is {bytes} bytes; at least {} GiB are needed",
-                MEMORY_BYTES_MIN as f64 / GIB
+                LEAST_BYTES as f64 / GIB
             ));
         }
         settings.cache.memory_bytes = bytes;

@@ -19,8 +19,9 @@ flush_interval = "1s"
 defragment = true
 
 [cache]
-# Bound of everything the engine keeps in memory, in GiB.
-memory_size_gb = 1.0
+# Bound of what the engine keeps in memory, in GiB; without it, three eighths of what the machine or its control group
+# has, at most 1. The process takes up to half as much again.
+# memory_size_gb = 1.0
 
 [control]
 # The socket of the command line and the API. Every user may connect; who calls decides what is allowed.

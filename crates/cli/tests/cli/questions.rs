@@ -145,7 +145,7 @@ fn a_sound_pool_is_found_sound_and_garbage_is_collected() {
 }
 
 #[test]
-fn a_damaged_pool_is_found_damaged() {
+fn a_damaged_pool_is_found_damaged_and_repaired() {
     use std::io::{Read, Seek, Write};
     let server = Server::up();
     let noise: Vec<u8> = (0..100_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
@@ -175,6 +175,38 @@ fn a_damaged_pool_is_found_damaged() {
 
     let server = Server::up_in(place);
     let ran = server.run(["scrub"]);
-    assert!(ran.out.contains("/data/victim"), "{ran:?}");
-    ran.failed(1, &["the pool is damaged"]);
+    assert!(ran.out.contains("/data/victim: content is damaged, bytes "), "{ran:?}");
+    ran.failed(1, &["the pool is damaged", "check --repair"]);
+    let ran = server.run(["check", "--repair", "--dry-run"]);
+    assert!(ran.out.contains("A repair would do this"), "{ran:?}");
+    ran.failed(1, &["nothing was changed", "elsewhere"]);
+    server.run(["check", "--dry-run"]).failed(2, &["--repair"]);
+    let report = server.run(["check", "--repair", "--json"]).done().json();
+    let lost = &report["before"]["findings"][0];
+    assert_eq!(lost["path"], json!("/data/victim"), "{report}");
+    let range = |key| lost["ranges"][0][key].as_u64().unwrap() as usize;
+    let (start, end) = (range("start"), range("end"));
+    assert!(start < end && end <= noise.len(), "{report}");
+    assert_eq!((&report["sound"], &report["remaining"]), (&json!(false), &json!([])), "{report}");
+    for command in [&["check"][..], &["scrub"], &["check", "--repair"]] {
+        let ran = server.run(command).done();
+        assert!(ran.out.contains("Sound"), "{ran:?}");
+    }
+    assert!(server.run(["check"]).done().out.contains("were lost before"));
+
+    // What is lost stays so until it is overwritten, also after a start; the rest is there.
+    let server = Server::up_in(server.stop());
+    let victim =
+        std::fs::File::options().read(true).write(true).open(server.pool().join("data/victim")).unwrap();
+    let mut bytes = vec![0; noise.len()];
+    let read = |at: usize, bytes: &mut [u8]| {
+        use std::os::unix::fs::FileExt;
+        victim.read_exact_at(bytes, at as u64)
+    };
+    assert_eq!(read(start, &mut bytes[start..end]).unwrap_err().raw_os_error(), Some(5));
+    read(end, &mut bytes[end..]).unwrap();
+    assert!(bytes[end..] == noise[end..], "what is not lost is what was written");
+    std::os::unix::fs::FileExt::write_all_at(&victim, &noise[start..end], start as u64).unwrap();
+    read(0, &mut bytes).unwrap();
+    assert!(bytes == noise, "what is overwritten can be read again");
 }

@@ -295,7 +295,7 @@ fn jobs() -> Vec<Route> {
         Route::new(
             Method::POST,
             "/api/v1/jobs",
-            "Start a check, a scrub, a collection or a usage",
+            "Start a check, a scrub, a repair, a collection or a usage",
             json!(wire::Job),
             handler!(|call| {
                 let job = call.service.start(&call.caller, call.read()?).await?;

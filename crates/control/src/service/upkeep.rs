@@ -1,4 +1,4 @@
-//! Jobs that look after the pool: check, scrub, collection, and measuring a tree.
+//! Jobs that look after the pool: check, scrub, repair, collection, and measuring a tree.
 
 use std::sync::Arc;
 
@@ -16,6 +16,10 @@ impl Service {
     /// # Errors
     /// `Permission`, `Busy`, `BadRequest`.
     pub async fn start(&self, caller: &Identity, request: wire::JobRequest) -> Result<wire::Job, Problem> {
+        if request.dry_run && request.kind != JobKind::Repair {
+            let words = "only a job of kind `repair` takes `dry_run`; the others destroy nothing";
+            return Err(Problem::new(Kind::BadRequest, words));
+        }
         let handle = match request.kind {
             JobKind::Usage => {
                 let missing = || Problem::new(Kind::BadRequest, "a job of kind `usage` needs a `path`");
@@ -26,26 +30,31 @@ impl Service {
                 let words = "differences are told by `GET /api/v1/diff`, which is a job while it lasts";
                 return Err(Problem::new(Kind::BadRequest, words));
             }
-            kind @ (JobKind::Check | JobKind::Scrub | JobKind::Gc) => {
+            kind @ (JobKind::Check | JobKind::Scrub | JobKind::Repair | JobKind::Gc) => {
                 if request.path.is_some() {
                     let words =
                         "only a job of kind `usage` takes a `path`; the others work on the whole pool";
                     return Err(Problem::new(Kind::BadRequest, words));
                 }
-                self.start_upkeep(caller, kind).await?
+                self.start_upkeep(caller, kind, request.dry_run).await?
             }
         };
         self.jobs().get(handle.id, caller.viewer())
     }
 
-    async fn start_upkeep(&self, caller: &Identity, kind: JobKind) -> Result<JobHandle, Problem> {
+    async fn start_upkeep(
+        &self,
+        caller: &Identity,
+        kind: JobKind,
+        dry_run: bool,
+    ) -> Result<JobHandle, Problem> {
         if !caller.administrator {
-            let words = "a check, a scrub and a collection need root or the server's own user";
+            let words = "a check, a scrub, a repair and a collection need root or the server's own user";
             return Err(Problem::new(Kind::Permission, words));
         }
         let pool = Clone::clone(self.pool());
         let total = match kind {
-            JobKind::Scrub => {
+            JobKind::Scrub | JobKind::Repair => {
                 let status = pool.status().await;
                 Some(status.live_bytes + status.dirty_bytes)
             }
@@ -57,6 +66,7 @@ impl Service {
             Ok(match kind {
                 JobKind::Check => JobResult::Report(pool.check().await?.into()),
                 JobKind::Scrub => JobResult::Report(pool.scrub().await?.into()),
+                JobKind::Repair => JobResult::Repair(pool.repair(dry_run).await?.into()),
                 _ => JobResult::Gc(pool.gc().await?.into()),
             })
         })

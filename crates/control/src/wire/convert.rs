@@ -1,11 +1,13 @@
 //! From the engine's types to those of the wire, by hand and field by field: a new field has to be decided on here.
 
-use offshoot_engine::report::{Change, CheckReport, Finding, GcReport, Info, Origin, Status, Usage};
+use offshoot_engine::report::{
+    Change, CheckReport, Finding, GcReport, Info, Origin, RepairReport, Status, Usage,
+};
 use offshoot_engine::{Attributes, Kind};
 
 use super::{
     AttributesBody, ChangeKind, CheckBody, FileKind, FindingBody, GcBody, InfoBody, OriginBody, PathText,
-    PoolBody, UsageBody,
+    PoolBody, RangeBody, RepairBody, UsageBody,
 };
 
 impl From<Kind> for FileKind {
@@ -83,14 +85,37 @@ impl From<CheckReport> for CheckBody {
             segments: from.segments,
             inodes: from.inodes,
             verified_bytes: from.bytes,
-            findings: from.findings.into_iter().map(FindingBody::from).collect(),
+            lost_bytes: from.lost_bytes,
+            findings: findings(from.findings),
+            findings_total: from.findings_total,
+        }
+    }
+}
+
+fn findings(from: Vec<Finding>) -> Vec<FindingBody> {
+    from.into_iter().map(FindingBody::from).collect()
+}
+
+impl From<RepairReport> for RepairBody {
+    fn from(from: RepairReport) -> Self {
+        Self {
+            sound: from.sound,
+            dry_run: from.dry_run,
+            before: from.before.into(),
+            changes: findings(from.changes),
+            changes_total: from.changes_total,
+            found: from.found,
+            items_freed: from.items_freed,
+            freed_bytes: from.freed_bytes,
+            remaining: findings(from.remaining),
         }
     }
 }
 
 impl From<Finding> for FindingBody {
     fn from(from: Finding) -> Self {
-        Self { path: from.path.map(PathText::from), message: from.message }
+        let ranges = from.ranges.into_iter().map(|range| RangeBody { start: range.start, end: range.end });
+        Self { path: from.path.map(PathText::from), ranges: ranges.collect(), message: from.message }
     }
 }
 

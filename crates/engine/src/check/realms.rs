@@ -6,57 +6,47 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Marker, Way};
-use crate::address::Address;
 use crate::format::manifest::Manifest;
 use crate::kinds::{AliasTree, DirectoryTree, RealmTree, SideTree};
 use crate::pool::Inner;
 use crate::record::{AliasKey, Entry, Inode, Realm, RealmKey, RealmValue, Scope};
 use crate::segment::Pinned;
-use crate::tree::{self, Body, Link, Node, Root, Tree};
+use crate::tree::{self, Body, Link, Root, Tree};
 use crate::{ErrorKind, Result};
 
 /// What is to be looked through, and the realm around it.
 enum Task {
-    Directory(Address, Realm, Way),
-    Side(Address, Realm, Way),
+    Directory(Link<DirectoryTree>, Realm, Way),
+    Side(Link<SideTree>, Realm, Way),
 }
 
-/// Uses that were found.
-struct Uses<'a> {
+/// Uses of realms that were found.
+pub(crate) struct Uses<'a> {
     inner: &'a Inner,
     aliases: &'a Root<AliasTree>,
     nodes: Pinned<'a>,
-    /// By `uid`.
-    found: FxHashMap<u64, (u32, u64)>,
+    /// By `uid`: the id, and how often it is used.
+    pub(crate) found: FxHashMap<u64, (u32, u64)>,
+    /// Realms that have aliases.
+    pub(crate) outers: FxHashSet<u64>,
+    /// Realms that have one id here and another there.
+    conflicts: Vec<(Way, String)>,
     tasks: Vec<Task>,
 }
 
 /// Compares all uses of realms with what the pool says of them.
 pub(super) async fn check(inner: &Inner, manifest: &Manifest, marker: &mut Marker<'_>) -> Result<()> {
-    let mut uses = Uses {
-        inner,
-        aliases: &manifest.aliases,
-        nodes: Pinned::new(&inner.items),
-        found: FxHashMap::default(),
-        tasks: Vec::new(),
-    };
-    uses.below(&manifest.root, Realm::ROOT, &Way(None));
-    uses.below(&manifest.orphans, Realm::ORPHANS, &Way::removed());
-    while let Some(task) = uses.tasks.pop() {
-        // A node that cannot be read was found already.
-        match uses.look(task, marker).await {
-            Err(error) if error.kind() == ErrorKind::Corrupt => {}
-            other => other?,
-        }
+    let uses = Uses::find(inner, &manifest.root, &manifest.orphans, &manifest.aliases).await?;
+    for (way, message) in &uses.conflicts {
+        marker.find(Some(way), message.clone());
     }
-    let outers = uses.aliases().await?;
     if !marker.damage.bad.is_empty() {
         // What uses a realm cannot be known from what cannot be read.
         return Ok(());
     }
     let leaks = manifest.abandoned > 0;
     let mut leaked = 0_u64;
-    let mut found = uses.found;
+    let Uses { mut found, outers, .. } = uses;
     let mut ids: Vec<(u32, u32)> = Vec::new();
     let next = manifest.next_realm;
     let mut known: FxHashSet<u64> = [Realm::ROOT.uid, Realm::ORPHANS.uid].into_iter().collect();
@@ -116,52 +106,80 @@ pub(super) async fn check(inner: &Inner, manifest: &Manifest, marker: &mut Marke
     Ok(())
 }
 
-impl Uses<'_> {
+impl<'a> Uses<'a> {
+    /// Finds all uses in a state. What cannot be read is passed over.
+    pub(crate) async fn find(
+        inner: &'a Inner,
+        root: &Inode,
+        orphans: &Inode,
+        aliases: &'a Root<AliasTree>,
+    ) -> Result<Self> {
+        let mut uses = Self {
+            inner,
+            aliases,
+            nodes: Pinned::new(&inner.items),
+            found: FxHashMap::default(),
+            outers: FxHashSet::default(),
+            conflicts: Vec::new(),
+            tasks: Vec::new(),
+        };
+        uses.below(root, Realm::ROOT, &Way(None));
+        uses.below(orphans, Realm::ORPHANS, &Way::removed());
+        while let Some(task) = uses.tasks.pop() {
+            // A node that cannot be read was found already.
+            match uses.look(task).await {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                other => other?,
+            }
+        }
+        for (key, realm) in all::<AliasTree>(inner, aliases).await? {
+            uses.outers.insert(key.outer);
+            uses.found.entry(realm.uid).or_insert((realm.id, 0)).1 += 1;
+        }
+        Ok(uses)
+    }
+
     /// Plans to look below a directory that was met as part of `realm`.
     fn below(&mut self, inode: &Inode, realm: Realm, way: &Way) {
         let Some(directory) = inode.directory() else { return };
         if directory.totals.identities() > 0
-            && let Some(address) = directory.entries.as_ref().and_then(Link::address)
+            && let Some(link) = &directory.entries
         {
-            self.tasks.push(Task::Directory(address, realm, way.clone()));
+            self.tasks.push(Task::Directory(link.clone(), realm, way.clone()));
         }
         if let Some(root) = &directory.realm
             && root.scope != Scope::Removed
-            && let Some(address) = root.side.as_ref().and_then(Link::address)
+            && let Some(link) = &root.side
         {
-            self.tasks.push(Task::Side(address, realm, way.clone()));
+            self.tasks.push(Task::Side(link.clone(), realm, way.clone()));
         }
     }
 
-    async fn look(&mut self, task: Task, marker: &mut Marker<'_>) -> Result<()> {
+    async fn look(&mut self, task: Task) -> Result<()> {
         match task {
-            Task::Directory(address, realm, way) => {
-                match &node::<DirectoryTree>(self.inner, address).await?.body {
-                    Body::Branch(children) => {
-                        for child in children.iter().filter(|child| child.weight > 0) {
-                            let address = child.link.address().expect("stored nodes have addresses below");
-                            self.tasks.push(Task::Directory(address, realm, way.clone()));
-                        }
+            Task::Directory(link, realm, way) => match &self.inner.node(&link).await?.body {
+                Body::Branch(children) => {
+                    for child in children.iter().filter(|child| child.weight > 0) {
+                        self.tasks.push(Task::Directory(child.link.clone(), realm, way.clone()));
                     }
-                    Body::Leaf(entries) => {
-                        for (key, entry) in entries {
-                            if let Entry::Inode(inode) = entry {
-                                self.entry(inode, realm, &way.below(&key.name), marker).await?;
-                            }
+                }
+                Body::Leaf(entries) => {
+                    for (key, entry) in entries {
+                        if let Entry::Inode(inode) = entry {
+                            self.entry(inode, realm, &way.below(&key.name)).await?;
                         }
                     }
                 }
-            }
-            Task::Side(address, realm, way) => match &node::<SideTree>(self.inner, address).await?.body {
+            },
+            Task::Side(link, realm, way) => match &self.inner.node(&link).await?.body {
                 Body::Branch(children) => {
                     for child in children.iter().filter(|child| child.weight > 0) {
-                        let address = child.link.address().expect("stored nodes have addresses below");
-                        self.tasks.push(Task::Side(address, realm, way.clone()));
+                        self.tasks.push(Task::Side(child.link.clone(), realm, way.clone()));
                     }
                 }
                 Body::Leaf(entries) => {
                     for (_, inode) in entries {
-                        self.count(inode.used_realm(realm), &way, marker);
+                        self.count(inode.used_realm(realm), &way);
                     }
                 }
             },
@@ -169,8 +187,8 @@ impl Uses<'_> {
         Ok(())
     }
 
-    async fn entry(&mut self, inode: &Inode, outer: Realm, way: &Way, marker: &mut Marker<'_>) -> Result<()> {
-        self.count(inode.used_realm(outer), way, marker);
+    async fn entry(&mut self, inode: &Inode, outer: Realm, way: &Way) -> Result<()> {
+        self.count(inode.used_realm(outer), way);
         if inode.directory().is_none() {
             return Ok(());
         }
@@ -190,14 +208,14 @@ impl Uses<'_> {
         Ok(())
     }
 
-    fn count(&mut self, used: Option<Realm>, way: &Way, marker: &mut Marker<'_>) {
+    fn count(&mut self, used: Option<Realm>, way: &Way) {
         let Some(realm) = used else { return };
         let found = self.found.entry(realm.uid).or_insert((realm.id, 0));
         found.1 += 1;
         if found.0 != realm.id {
             let message =
                 format!("realm {} has the id {} here and {} elsewhere", realm.uid, realm.id, found.0);
-            marker.find(Some(way), message);
+            self.conflicts.push((way.clone(), message));
         }
     }
 
@@ -209,31 +227,17 @@ impl Uses<'_> {
             }
         }
     }
-
-    /// Counts what aliases use; returns the realms that have some.
-    async fn aliases(&mut self) -> Result<FxHashSet<u64>> {
-        let mut outers = FxHashSet::default();
-        for (key, realm) in all::<AliasTree>(self.inner, self.aliases).await? {
-            outers.insert(key.outer);
-            self.found.entry(realm.uid).or_insert((realm.id, 0)).1 += 1;
-        }
-        Ok(outers)
-    }
-}
-
-async fn node<K: Tree>(inner: &Inner, address: Address) -> Result<std::sync::Arc<Node<K>>> {
-    inner.node(&Link::Stored(address)).await
 }
 
 /// All entries of a small tree. What cannot be read is left out: it was found already.
-async fn all<K: Tree>(inner: &Inner, root: &Root<K>) -> Result<Vec<(K::Key, K::Value)>> {
+pub(crate) async fn all<K: Tree>(inner: &Inner, root: &Root<K>) -> Result<Vec<(K::Key, K::Value)>> {
     let mut found = Vec::new();
-    let mut stack: Vec<Address> = root.iter().filter_map(Link::address).collect();
-    while let Some(address) = stack.pop() {
-        match node::<K>(inner, address).await {
+    let mut stack: Vec<Link<K>> = root.iter().cloned().collect();
+    while let Some(link) = stack.pop() {
+        match inner.node(&link).await {
             Ok(node) => match &node.body {
                 Body::Branch(children) => {
-                    stack.extend(children.iter().filter_map(|child| child.link.address()));
+                    stack.extend(children.iter().map(|child| child.link.clone()));
                 }
                 Body::Leaf(entries) => found.extend(entries.iter().cloned()),
             },

@@ -131,6 +131,11 @@ impl Windows {
     fn take(&mut self, offset: u64, extent: &Extent) {
         self.extents += 1;
         let end = offset + u64::from(extent.length);
+        if extent.frame.is_lost() {
+            // It may be longer than any frame, and nobody can write it anew.
+            self.building.pass_over(offset, end);
+            return;
+        }
         for number in offset / WINDOW_BYTES..end.div_ceil(WINDOW_BYTES) {
             if let Some(window) = self.building.add(number, offset, extent)
                 && self.is_wanted(window.number)

@@ -119,6 +119,16 @@ impl Locations {
         self.map.len()
     }
 
+    /// Directory and name of a known inode that nobody holds open; none if it was removed or has several names.
+    pub(crate) fn idle_name(&self, ino: Ino) -> Option<(Ino, Vec<u8>)> {
+        let location =
+            self.map.get(&ino).filter(|location| location.holds == 0 && location.gone.is_none())?;
+        match &location.place {
+            Where::Name(key) if location.parent != ORPHANS => Some((location.parent, key.name.to_vec())),
+            Where::Name(_) | Where::Side(_) => None,
+        }
+    }
+
     /// Counts one reference to an inode that was just found at `place` in `parent`.
     pub(crate) fn remember(&mut self, ino: Ino, parent: Ino, place: Where, realm_root: bool) {
         if ino == Ino::ROOT {
@@ -346,6 +356,22 @@ mod tests {
 
     fn name(name: &str) -> Where {
         Where::Name(EntryKey { hash: 5, name: name.as_bytes().into() })
+    }
+
+    #[test]
+    fn only_what_nobody_holds_has_an_idle_name() {
+        let (a, b) = (Ino(16), Ino(17));
+        let mut known = Locations::default();
+        known.remember(a, Ino::ROOT, name("a"), false);
+        known.remember(b, a, Where::Side(SideKey { foreign: None, number: 5 }), false);
+        assert_eq!(known.idle_name(a), Some((Ino::ROOT, b"a".to_vec())));
+        assert_eq!(known.idle_name(b), None);
+        assert_eq!(known.idle_name(Ino(99)), None);
+        known.hold(a, 1).unwrap();
+        assert_eq!(known.idle_name(a), None);
+        known.hold(a, -1).unwrap();
+        known.moved(a, ORPHANS, name("a"));
+        assert_eq!(known.idle_name(a), None);
     }
 
     #[test]

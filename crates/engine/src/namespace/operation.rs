@@ -155,6 +155,17 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
+    /// The addresses of frames that the operation names.
+    pub(crate) fn stored_frames(&self) -> Vec<Address> {
+        match self {
+            Self::Write { data: WriteData::Stored(frames), .. } => {
+                frames.iter().map(|(address, _)| *address).collect()
+            }
+            Self::Defragment { frame, .. } => frame.address().into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The known inodes that the operation names.
     pub(crate) fn inodes(&self) -> [Option<Ino>; 2] {
         match self {

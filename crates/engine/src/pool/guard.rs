@@ -69,7 +69,9 @@ impl Inner {
                 Ok(holds) => return Ok(holds),
                 Err(Interrupt::Missing(missing)) => nodes.fetch(missing).await?,
                 Err(Interrupt::Error(error)) => return Err(error),
-                Err(Interrupt::Alias(_) | Interrupt::Changed | Interrupt::NoRealm) => return Ok(false),
+                Err(Interrupt::Alias(_) | Interrupt::Changed | Interrupt::NoRealm | Interrupt::Paused) => {
+                    return Ok(false);
+                }
             }
         }
     }

@@ -58,6 +58,8 @@ pub(crate) struct Core {
     pub(crate) interval: u64,
     /// Why nothing is changed any more.
     pub(crate) stopped: Option<Error>,
+    /// Changes wait.
+    pub(super) paused: bool,
     /// What removals have left to the background.
     pub(crate) ending: Ending,
     /// Held by whoever reads items of the current state without the lock; they are not deleted until it is dropped.
@@ -87,6 +89,8 @@ pub(crate) struct Inner {
     pub(super) unreachable: Mutex<Vec<Ino>>,
     /// Told when memory was freed.
     pub(crate) progress: Notify,
+    /// Told when changes may go on.
+    pub(super) resumed: Notify,
     /// Told when much of the log waits to be written.
     pub(super) flush_work: Notify,
     /// Told when a checkpoint is wanted.
@@ -137,6 +141,7 @@ impl Inner {
                 interval: parts.interval,
                 tail: Tail::default(),
                 stopped: None,
+                paused: false,
                 pin: Arc::new(()),
                 clones: RecentClones::default(),
                 state: parts.state.clone(),
@@ -161,6 +166,7 @@ impl Inner {
             fragments: Mutex::default(),
             unreachable: Mutex::default(),
             progress: Notify::new(),
+            resumed: Notify::new(),
             flush_work: Notify::new(),
             checkpoint_work: Notify::new(),
             background_runs: AtomicBool::new(false),
@@ -248,6 +254,7 @@ impl Inner {
                     Box::pin(self.end_all()).await?;
                 }
                 Interrupt::NoRealm => return Err(self.no_realm()),
+                Interrupt::Paused => self.wait_until_resumed().await,
             }
         }
     }
@@ -269,6 +276,9 @@ impl Inner {
         let core = &mut *locked;
         if let Some(error) = &core.stopped {
             return Err(error.clone().into());
+        }
+        if core.paused {
+            return Err(Interrupt::Paused);
         }
         let mut locations = self.locations.lock();
         let current = core.pin.clone();

@@ -49,7 +49,7 @@ impl Inner {
             match interrupt {
                 Interrupt::Missing(missing) => nodes.fetch(missing).await?,
                 Interrupt::Alias(key) => self.alias(key).await?,
-                Interrupt::Error(_) | Interrupt::Changed | Interrupt::NoRealm => {
+                Interrupt::Error(_) | Interrupt::Changed | Interrupt::NoRealm | Interrupt::Paused => {
                     unreachable!("reads fail only, and that was returned")
                 }
             }

@@ -51,6 +51,7 @@ pub(super) async fn adopt_segments(objects: &dyn ObjectStore, items: &Items, kee
             Ok(footer) => footer,
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 tracing::error!(object = object.name, %error, "a new segment cannot be read and is left alone");
+                items.leave_alone(name, &error);
                 continue;
             }
             Err(error) => return Err(error),
@@ -97,6 +98,7 @@ async fn adopt(
         Ok(directory) => directory,
         Err(error) if error.kind() == ErrorKind::Corrupt => {
             tracing::error!(object = object.path(), %error, "a new segment cannot be read and is left alone");
+            items.leave_alone(object, &error);
             return Ok(());
         }
         Err(error) => return Err(error),

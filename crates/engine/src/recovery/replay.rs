@@ -166,6 +166,10 @@ impl Replay<'_> {
             }
             Record::Operation(time, operation) => (time, operation),
         };
+        // Also if the segment of a frame is lost: an address must never lead to anything else.
+        for address in operation.stored_frames() {
+            items.set_next_segment(items.next_segment().max(address.segment().0 + 1));
+        }
         let nodes = Pinned::new(items);
         loop {
             let mut change = Change {
@@ -192,7 +196,7 @@ impl Replay<'_> {
                         error,
                     ));
                 }
-                Err(Interrupt::Changed | Interrupt::NoRealm) => {
+                Err(Interrupt::Changed | Interrupt::NoRealm | Interrupt::Paused) => {
                     return Err(Error::new(
                         ErrorKind::Corrupt,
                         format!("operation {} does not fit the realms of the state", state.sequence + 1),

@@ -10,9 +10,12 @@ use quick_cache::Weighter;
 use rustc_hash::FxHashMap;
 
 use super::cache::{Cache, FrameWeight, NodeWeight, cache};
-use super::layout::{Directory, FOOTER_TAIL_BYTES, parse_footer_tail, parse_object_footer};
+use super::layout::{
+    Directory, FOOTER_TAIL_BYTES, FooterEntry, HEADER_BYTES, parse_footer_tail, parse_header,
+    parse_object_footer,
+};
 use super::writer::Gathering;
-use super::{ObjectName, SegmentRecord};
+use super::{ObjectName, PREFIX, SegmentRecord};
 use crate::address::{Address, ItemKind, SegmentId};
 use crate::damage::Damage;
 use crate::metrics::Metrics;
@@ -62,6 +65,8 @@ pub(crate) struct Items {
     table: RwLock<BTreeMap<SegmentId, SegmentRecord>>,
     /// Records of segments that were moved or dropped, for those who still read an older state.
     retired: Mutex<Vec<(SegmentId, SegmentRecord)>>,
+    /// Objects that were found at the start and could not be taken in, and why.
+    left_alone: Mutex<BTreeMap<ObjectName, String>>,
     /// Bytes of every object in the store; some of it may belong to segments that have left it.
     object_bytes: Mutex<FxHashMap<ObjectName, u64>>,
     /// Segments that are still being gathered or put.
@@ -84,6 +89,7 @@ impl Items {
             damage: Damage::default(),
             table: RwLock::default(),
             retired: Mutex::default(),
+            left_alone: Mutex::default(),
             object_bytes: Mutex::default(),
             gathering: Mutex::default(),
             next_segment: AtomicU64::new(1),
@@ -128,6 +134,33 @@ impl Items {
     /// The items that no count knows yet.
     pub(crate) fn born_items(&self) -> parking_lot::MutexGuard<'_, FxHashMap<Address, Born>> {
         self.born.lock()
+    }
+
+    /// Notes an object that no manifest knows and that cannot be read.
+    pub(crate) fn leave_alone(&self, object: ObjectName, error: &Error) {
+        self.left_alone.lock().insert(object, error.to_string());
+    }
+
+    /// Objects that were left alone; they are forgotten.
+    pub(crate) fn take_left_alone(&self) -> Vec<ObjectName> {
+        std::mem::take(&mut *self.left_alone.lock()).into_keys().collect()
+    }
+
+    fn unknown_segment(&self, segment: SegmentId) -> Error {
+        let why = self.why_absent(segment);
+        let message = format!("segment {:x} is not in the segment table{why}", segment.0);
+        Error::new(ErrorKind::Corrupt, message)
+    }
+
+    /// What is known of a segment that is not in the table, to be put behind an error.
+    fn why_absent(&self, segment: SegmentId) -> String {
+        let left = self.left_alone.lock();
+        let known = left.iter().find(|(object, _)| object.number == segment.0);
+        match known {
+            None => format!(", and no object {PREFIX}{:010x}-* is known", segment.0),
+            Some((object, error)) if error.contains(&object.path()) => format!(": {error}"),
+            Some((object, error)) => format!(": {}: {error}", object.path()),
+        }
     }
 
     /// Notes that an object is in the store.
@@ -212,6 +245,9 @@ impl Items {
 
     /// The bytes of a frame, from the cache or the store.
     pub(crate) async fn frame(&self, address: Address) -> Result<Bytes> {
+        if address.is_lost() {
+            return Err(lost());
+        }
         if let Some(bytes) = self.frames.get(&address) {
             return Ok(bytes);
         }
@@ -276,7 +312,19 @@ impl Items {
         }
         Err(Error::new(
             ErrorKind::Corrupt,
-            format!("there is no item {} in segment {:x}", address.index(), segment.0),
+            match self.table.read().get(&segment) {
+                Some(record) => {
+                    format!(
+                        "{}: there is no item {} in segment {:x}",
+                        record.object.path(),
+                        address.index(),
+                        segment.0
+                    )
+                }
+                None => {
+                    format!("segment {:x} is not in the segment table{}", segment.0, self.why_absent(segment))
+                }
+            },
         ))
     }
 
@@ -291,7 +339,7 @@ impl Items {
         }
         let places = self.places(segment);
         if places.is_empty() {
-            return Err(unknown_segment(segment));
+            return Err(self.unknown_segment(segment));
         }
         for record in places {
             if let Some(item) = self.directory_at(segment, &record).await?.find(address.index()) {
@@ -338,7 +386,8 @@ impl Items {
 
     /// The directory of a stored segment.
     pub(crate) async fn directory(&self, segment: SegmentId) -> Result<(SegmentRecord, Arc<Directory>)> {
-        let record = self.table.read().get(&segment).cloned().ok_or_else(|| unknown_segment(segment))?;
+        let record = self.table.read().get(&segment).cloned();
+        let record = record.ok_or_else(|| self.unknown_segment(segment))?;
         let directory = self.directory_at(segment, &record).await?;
         Ok((record, directory))
     }
@@ -352,26 +401,46 @@ impl Items {
         if let Some(directory) = self.directories.get(&(segment, record.object)) {
             return Ok(directory);
         }
+        let directory = Arc::new(self.stored_directory(segment, record).await?);
+        self.directories.insert((segment, record.object), directory.clone());
+        Ok(directory)
+    }
+
+    /// As [`Items::directory_at`], past the cache.
+    pub(crate) async fn stored_directory(
+        &self,
+        segment: SegmentId,
+        record: &SegmentRecord,
+    ) -> Result<Directory> {
         let path = record.object.path();
         let bytes = self
             .objects
             .get(&path, record.directory_offset, u64::from(record.directory_length))
             .await
             .map_err(|error| absent(&path, error))?;
-        let directory = Arc::new(
-            Directory::decode(&bytes, segment)
-                .map_err(|error| Error::with_source(error.kind(), format!("{path}: {error}"), error))?,
-        );
-        self.directories.insert((segment, record.object), directory.clone());
-        Ok(directory)
+        Directory::decode(&bytes, segment)
+            .map_err(|error| Error::with_source(error.kind(), format!("{path}: {error}"), error))
+    }
+
+    /// Verifies what is around the segments of an object: header and footer, and that it says where these lie.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Store`.
+    pub(crate) async fn envelope(&self, object: ObjectName, segments: &[FooterEntry]) -> Result<()> {
+        let path = object.path();
+        let named = |error: Error| Error::with_source(error.kind(), format!("{path}: {error}"), error);
+        let size = self.objects.size(&path).await.map_err(|error| absent(&path, error))?;
+        let header = self.objects.get(&path, 0, HEADER_BYTES as u64).await;
+        parse_header(&header.map_err(|error| absent(&path, error))?, object.epoch).map_err(named)?;
+        let listed = self.footer(object, size).await.map_err(named)?;
+        if segments.iter().all(|segment| listed.contains(segment)) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Corrupt, format!("{path}: the footer is that of another object")))
     }
 
     /// The segments of an object and where their directories are, from the object itself.
-    pub(crate) async fn footer(
-        &self,
-        object: ObjectName,
-        size: u64,
-    ) -> Result<Vec<super::layout::FooterEntry>> {
+    pub(crate) async fn footer(&self, object: ObjectName, size: u64) -> Result<Vec<FooterEntry>> {
         let path = object.path();
         let tail_bytes = FOOTER_TAIL_BYTES as u64;
         let start = size
@@ -388,14 +457,18 @@ impl Items {
     }
 }
 
+/// The error of who reads what was lost.
+fn lost() -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        "this part of the file was lost to damage, as a repair has found; it can be read again once it is overwritten",
+    )
+}
+
 /// An object that should be there and is not, is damage; other failures are the store's.
 pub(crate) fn absent(path: &str, error: Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound => Error::with_source(ErrorKind::Corrupt, format!("{path} is missing"), error),
         _ => error,
     }
-}
-
-fn unknown_segment(segment: SegmentId) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("segment {:x} is not in the segment table", segment.0))
 }

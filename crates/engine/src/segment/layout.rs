@@ -11,7 +11,7 @@ use crate::{Error, ErrorKind, Result};
 const MAGIC: &[u8; 8] = b"OFFSHSEG";
 const FOOTER_MAGIC: &[u8; 8] = b"OFFSHEND";
 /// Magic, version, zero, epoch.
-const HEADER_BYTES: usize = 24;
+pub(crate) const HEADER_BYTES: usize = 24;
 /// Length of the footer's list, checksum, magic.
 pub(crate) const FOOTER_TAIL_BYTES: usize = 16;
 
@@ -208,6 +208,16 @@ impl ObjectBuilder {
         self.bytes.extend_from_slice(FOOTER_MAGIC);
         self.bytes.into()
     }
+}
+
+/// Verifies the first [`HEADER_BYTES`] of an object.
+pub(crate) fn parse_header(header: &[u8], epoch: u64) -> Result<()> {
+    let mut from = Reader::new(header);
+    let is_right = from.take(8)? == MAGIC
+        && (1..=VERSION).contains(&from.u32()?)
+        && from.u32()? == 0
+        && from.u64()? == epoch;
+    if is_right { Ok(()) } else { Err(out_of_range("segment header")) }
 }
 
 /// Length and checksum of the footer's list, from the last [`FOOTER_TAIL_BYTES`] of an object.

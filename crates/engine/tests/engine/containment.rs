@@ -378,6 +378,12 @@ fn status_tells_that_checkpoints_fail() {
     assert_eq!(block_on(pool.status()).failing, None);
 }
 
+/// The files of a model that can be read.
+fn outcomes(pool: &Pool, model: &BTreeMap<u64, BTreeMap<u64, Vec<u8>>>) -> BTreeMap<String, Vec<u8>> {
+    let paths = model.iter().flat_map(|(d, files)| files.keys().map(move |f| format!("d{d}/f{f}")));
+    paths.filter_map(|path| try_read(pool, &path).ok().map(|bytes| (path, bytes))).collect()
+}
+
 /// Random work on a random pool with random damage, against a map of what every file holds.
 #[test]
 fn a_damaged_pool_never_shows_other_bytes_whatever_is_done_to_it() {
@@ -479,6 +485,27 @@ fn a_damaged_pool_never_shows_other_bytes_whatever_is_done_to_it() {
             block_on(pool.gc()).unwrap();
         }
         assert_eq!(world.log.list().unwrap().len(), 2, "seed {seed}");
+        // What could be read before a repair can be read after it, and the pool is as good as any.
+        let trace = format!("seed {seed}");
+        let before = outcomes(&pool, &model);
+        crate::repair::repair(&pool, &trace);
+        if seed % 2 == 0 {
+            drop(pool);
+            pool = world.open();
+        }
+        let after = outcomes(&pool, &model);
+        for (path, content) in before {
+            assert_eq!(after.get(&path), Some(&content), "{trace}: {path} was whole before the repair");
+        }
+        for (path, content) in after {
+            let (d, f) = path.split_once('/').unwrap();
+            let (d, f): (u64, u64) = (d[1..].parse().unwrap(), f[1..].parse().unwrap());
+            assert!(model[&d][&f] == content, "{trace}: {path} shows other bytes after a repair");
+        }
+        crate::repair::assert_sound(&pool, &trace);
+        drop(pool);
+        let pool = world.open();
+        crate::repair::assert_all_comes_back(&pool, &trace);
     }
     assert!(hits > 20, "the damage was met only {hits} times");
 }

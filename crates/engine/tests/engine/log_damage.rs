@@ -272,3 +272,43 @@ fn strange_objects_among_the_manifests_are_left_alone() {
         assert_eq!(world.object(name), b"x");
     }
 }
+
+/// The number of a segment that the log names was given again when the segment was lost: the file then showed what the
+/// new segment had at that index.
+#[test]
+fn a_lost_segment_that_the_log_names_is_never_taken_for_a_new_one() {
+    let world = World::new();
+    drop(world.open());
+    let pool = world.open();
+    let before = world.object_names("segments/");
+    let lost = file(&pool, "lost", &[1; 100_000]);
+    block_on(pool.sync()).unwrap();
+    pool.forget(lost, 1);
+    drop(pool);
+    let names: Vec<_> =
+        world.object_names("segments/").into_iter().filter(|name| !before.contains(name)).collect();
+    let [name] = &names[..] else { panic!("{names:?}") };
+    world.lose_object(name);
+    for round in 0..3_u8 {
+        let pool = world.open();
+        let new = file(&pool, &format!("new{round}"), &[2; 100_000]);
+        block_on(pool.sync()).unwrap();
+        pool.forget(new, 1);
+        if round == 1 {
+            block_on(pool.checkpoint()).unwrap();
+        }
+        let mut bytes = Vec::new();
+        let lost = at(&pool, "lost");
+        assert_eq!(
+            kind(block_on(pool.read(lost, 0, 100_000, &mut bytes))),
+            Some(ErrorKind::Corrupt),
+            "{round}"
+        );
+        for report in [block_on(pool.check()).unwrap(), block_on(pool.scrub()).unwrap()] {
+            assert!(
+                report.findings.iter().any(|finding| finding.path.as_deref() == Some(b"/lost")),
+                "{report:?}"
+            );
+        }
+    }
+}

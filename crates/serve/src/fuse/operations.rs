@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::executor::block_on;
-use offshoot_engine::{Attributes, Ino};
+use offshoot_engine::{Attributes, Ino, Kind};
 use offshoot_vfs::{Caller, Code, Error, Handle, Space, Vfs};
 
 use super::device::Device;
@@ -279,7 +279,7 @@ impl Requests {
         match answer {
             Answer::Done | Answer::Content | Answer::Pieces(_) => {}
             Answer::Entry(attributes) => {
-                self.known.remember(attributes.ino);
+                self.known.remember(attributes.ino, attributes.kind == Kind::Directory);
                 reply.entry(&map::inode(&attributes), CACHE_TIME);
             }
             Answer::NoEntry => reply.entry(&map::absent(), CACHE_TIME),
@@ -289,7 +289,7 @@ impl Requests {
             }
             Answer::Opened { handle, flags } => reply.opened(handle, flags),
             Answer::Created { attributes, handle } => {
-                self.known.remember(attributes.ino);
+                self.known.remember(attributes.ino, attributes.kind == Kind::Directory);
                 reply.entry(&map::inode(&attributes), CACHE_TIME);
                 reply.opened(handle, OPENED);
             }

@@ -88,7 +88,7 @@ impl FuseSession {
             mount_point: point.path().to_owned(),
         });
         let known = Arc::new(Known::default());
-        let pruner = Pruner::new(known.clone(), options.known_max);
+        let pruner = Pruner::new(known.clone(), options.known_max, vfs.clone(), options.forgets_by_name);
         let alive = Arc::new(AtomicBool::new(true));
         let ending = Ending {
             working: AtomicUsize::new(0),

@@ -61,7 +61,7 @@ impl Requests {
                     return Ok(());
                 }
                 if plus {
-                    self.known.remember(item.attributes.ino);
+                    self.known.remember(item.attributes.ino, item.attributes.kind == Kind::Directory);
                 }
             }
             match items.last() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// What a figure counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(crate) enum Unit {
     /// Things.
     Count,
     /// Seconds; fewer are better.
@@ -19,14 +19,14 @@ pub(super) enum Unit {
 
 /// A figure with its unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Measure {
-    pub(super) value: f64,
-    pub(super) unit: Unit,
+pub(crate) struct Measure {
+    pub(crate) value: f64,
+    pub(crate) unit: Unit,
 }
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Goal {
+pub(crate) enum Goal {
     /// Nothing: the row is for the reader.
     None,
     /// Ours divided by the other side, at most.
@@ -41,47 +41,47 @@ pub(super) enum Goal {
 
 /// One row.
 #[derive(Clone, Debug)]
-pub(super) struct Row {
-    pub(super) what: String,
-    pub(super) ours: Measure,
+pub(crate) struct Row {
+    pub(crate) what: String,
+    pub(crate) ours: Measure,
     /// What ours is compared with, and its figure from the same run.
-    pub(super) other: Option<(String, Measure)>,
-    pub(super) goal: Goal,
+    pub(crate) other: Option<(String, Measure)>,
+    pub(crate) goal: Goal,
 }
 
 /// So long.
-pub(super) fn seconds(duration: Duration) -> Measure {
+pub(crate) fn seconds(duration: Duration) -> Measure {
     Measure { value: duration.as_secs_f64(), unit: Unit::Seconds }
 }
 
 /// So many things.
-pub(super) fn count(things: f64) -> Measure {
+pub(crate) fn count(things: f64) -> Measure {
     Measure { value: things, unit: Unit::Count }
 }
 
 /// So many operations in so long.
-pub(super) fn rate(operations: u64, duration: Duration) -> Measure {
+pub(crate) fn rate(operations: u64, duration: Duration) -> Measure {
     Measure { value: operations as f64 / duration.as_secs_f64(), unit: Unit::PerSecond }
 }
 
 /// So many bytes.
-pub(super) fn bytes(count: f64) -> Measure {
+pub(crate) fn bytes(count: f64) -> Measure {
     Measure { value: count, unit: Unit::Bytes }
 }
 
 /// So many bytes in so long.
-pub(super) fn throughput(count: u64, duration: Duration) -> Measure {
+pub(crate) fn throughput(count: u64, duration: Duration) -> Measure {
     Measure { value: count as f64 / duration.as_secs_f64(), unit: Unit::BytesPerSecond }
 }
 
 impl Row {
     /// A row without another side.
-    pub(super) fn alone(what: impl Into<String>, ours: Measure, goal: Goal) -> Self {
+    pub(crate) fn alone(what: impl Into<String>, ours: Measure, goal: Goal) -> Self {
         Self { what: what.into(), ours, other: None, goal }
     }
 
     /// A row with another side.
-    pub(super) fn against(
+    pub(crate) fn against(
         what: impl Into<String>,
         ours: Measure,
         name: &str,
@@ -93,12 +93,12 @@ impl Row {
     }
 
     /// Ours divided by the other side.
-    pub(super) fn ratio(&self) -> Option<f64> {
+    pub(crate) fn ratio(&self) -> Option<f64> {
         self.other.as_ref().map(|(_, other)| self.ours.value / other.value)
     }
 
     /// Whether the goal was met; none without a goal.
-    pub(super) fn is_met(&self) -> Option<bool> {
+    pub(crate) fn is_met(&self) -> Option<bool> {
         match self.goal {
             Goal::None => None,
             // A ratio that could not be made is no success.

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 
 use crate::{mounts, program, workspace};
 
-/// A few lines of text.
-pub(super) fn describe() -> Result<String> {
+/// A few lines of text; `task` is what measures.
+pub(crate) fn describe(task: &str) -> Result<String> {
     let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model =
         processors.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown processor");
@@ -23,7 +23,7 @@ pub(super) fn describe() -> Result<String> {
     };
     let changed = if says("git", &["status", "--porcelain"])?.is_empty() { "" } else { ", with changes" };
     Ok(format!(
-        "processor  {} x{}\nmemory     {:.1} GB\nkernel     {}\nlocal disk {}\ncommit     {}{changed}\ndate       {}\ncommand    cargo xtask bench\n",
+        "processor  {} x{}\nmemory     {:.1} GB\nkernel     {}\nlocal disk {}\ncommit     {}{changed}\ndate       {}\ncommand    cargo xtask {task}\n",
         model.trim_start_matches([':', ' ', '\t']),
         std::thread::available_parallelism()?,
         kilobytes as f64 * 1024.0 / 1e9,

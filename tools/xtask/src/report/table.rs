@@ -5,7 +5,7 @@ use super::row::{Goal, Measure, Row, Unit};
 const HEAD: [&str; 7] = ["what", "ours", "compared with", "theirs", "ratio", "goal", ""];
 
 /// A table of aligned columns.
-pub(super) fn terminal(rows: &[Row]) -> String {
+pub(crate) fn terminal(rows: &[Row]) -> String {
     let lines: Vec<[String; 7]> =
         std::iter::once(HEAD.map(String::from)).chain(rows.iter().map(cells)).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
@@ -20,14 +20,9 @@ pub(super) fn terminal(rows: &[Row]) -> String {
     text
 }
 
-/// The whole document, with what it was measured on.
-pub(super) fn document(machine: &str, sections: &[(&str, Vec<Row>)]) -> String {
-    let mut text = String::from(
-        "# Benchmarks\n\nWritten by `cargo xtask bench`; do not edit. Both sides of a ratio come from the same run on the same machine. \
-         A ratio is ours divided by theirs. Absolute figures of such a machine move from run to run; ratios move less.\n\n```text\n",
-    );
-    text.push_str(machine);
-    text.push_str("```\n");
+/// A whole document: how it begins, what it was measured on, and a table for each section.
+pub(crate) fn document(head: &str, machine: &str, sections: &[(&str, Vec<Row>)]) -> String {
+    let mut text = format!("{head}\n```text\n{machine}```\n");
     for (about, rows) in sections {
         let mut letters = about.chars();
         let title: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
@@ -149,7 +144,7 @@ mod tests {
                 && lines[2].ends_with("missed"),
             "{text}"
         );
-        let document = document("a machine\n", &[("files", rows.to_vec())]);
+        let document = document("# Files\n", "a machine\n", &[("files", rows.to_vec())]);
         assert!(
             document.contains("## Files\n")
                 && document.contains("| stat | 3 ms | an empty FUSE | 2 ms | 1.50x |")
