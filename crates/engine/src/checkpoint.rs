@@ -446,7 +446,7 @@ async fn set_table(
         let path = manifest::table_path(next.number);
         // A checkpoint that failed later may have left one behind.
         inner.items.objects().delete(&path).await?;
-        inner.items.objects().put(&path, vec![manifest::encode_table(&whole)]).await?;
+        inner.items.objects().put(&path, vec![manifest::encode_table(next.version, &whole)]).await?;
         next.table = next.number;
         next.table_changes = Vec::new();
         Ok(Some(Arc::new(table.clone())))

@@ -10,7 +10,9 @@ use quick_cache::sync::Cache;
 use rustc_hash::FxHashMap;
 
 use super::cache::{FrameWeight, NodeWeight};
-use super::layout::{Directory, FOOTER_TAIL_BYTES, parse_footer_tail, parse_object_footer};
+use super::layout::{
+    Directory, FOOTER_TAIL_BYTES, HEADER_BYTES, check_header, parse_footer_tail, parse_object_footer,
+};
 use super::writer::Gathering;
 use super::{ObjectName, SegmentRecord};
 use crate::address::{Address, ItemKind, SegmentId};
@@ -27,6 +29,8 @@ pub(crate) struct ItemsSettings {
     pub(crate) frame_cache_bytes: u64,
     pub(crate) directory_cache_bytes: u64,
     pub(crate) segment_bytes: u64,
+    /// Of the format that is written, the newest that is read.
+    pub(crate) format_version: u32,
 }
 
 #[derive(Clone)]
@@ -324,6 +328,11 @@ impl Items {
         &self.metrics
     }
 
+    /// Of the format that is written, the newest that is read.
+    pub(crate) fn format_version(&self) -> u32 {
+        self.settings.format_version
+    }
+
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.settings.segment_bytes
     }
@@ -367,6 +376,9 @@ impl Items {
         size: u64,
     ) -> Result<Vec<super::layout::FooterEntry>> {
         let path = object.path();
+        let header =
+            self.objects.get(&path, 0, HEADER_BYTES as u64).await.map_err(|error| absent(&path, error))?;
+        check_header(&header, self.format_version(), &path)?;
         let tail_bytes = FOOTER_TAIL_BYTES as u64;
         let start = size
             .checked_sub(tail_bytes)
