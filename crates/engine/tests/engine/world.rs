@@ -195,6 +195,11 @@ pub fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
 pub struct Random(pub u64);
 
 impl Random {
+    /// Whether there is no more chance; of a seed there always is.
+    pub fn is_used_up(&self) -> bool {
+        false
+    }
+
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
