@@ -6,6 +6,8 @@
 #[cfg(feature = "bench")]
 mod bench;
 mod cleanup;
+mod fuzz;
+mod golden;
 mod install;
 mod mounts;
 mod place;
@@ -36,6 +38,10 @@ enum Task {
     Test(test::TestArguments),
     /// Run the long forms of fsx, fio, stress and kill
     Soak(soak::SoakArguments),
+    /// Feed every decoder with changed inputs
+    Fuzz(fuzz::FuzzArguments),
+    /// Make the golden pools of the current stored format anew
+    Golden,
     /// Check the house rules that no other tool knows
     Tidy,
     /// Measure, print a table and write docs/benchmarks.md
@@ -72,6 +78,8 @@ fn run() -> Result<ExitCode> {
     match arguments.task {
         Task::Test(arguments) => test::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
+        Task::Golden => golden::run(),
         Task::Tidy => tidy::run(),
         Task::Bench(arguments) => bench(&arguments),
     }

@@ -16,6 +16,19 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("offshoot", &["offshoot-serve", "offshoot-control", "offshoot-host", "offshoot-vfs", "offshoot-engine"]),
     ("sim", &["offshoot-vfs", "offshoot-engine"]),
     ("conformance", &[]),
+    // Calls every decoder there is.
+    (
+        "fuzzing",
+        &[
+            "offshoot",
+            "offshoot-serve",
+            "offshoot-control",
+            "offshoot-host",
+            "offshoot-vfs",
+            "offshoot-engine",
+        ],
+    ),
+    ("fuzz", &["fuzzing"]),
     // Measures the engine in its own process; everything else it asks of the real binary.
     ("xtask", &["offshoot-engine"]),
 ];
