@@ -129,7 +129,7 @@ impl Settings {
     }
 
     /// Reads the text of a file; `environment` answers for `${NAME}`.
-    fn parse(
+    pub(crate) fn parse(
         path: &Path,
         text: &str,
         environment: impl Fn(&str) -> Option<String>,
@@ -284,6 +284,23 @@ mod tests {
         assert_eq!(settings.storage.flush_interval, Duration::from_millis(250));
         assert_eq!(settings.storage.capacity_bytes, Some(3 << 29));
         assert!(!settings.storage.defragment && !settings.engine().defragment);
+    }
+
+    /// With quotes a key could be given twice, and the second made the program panic.
+    #[test]
+    fn a_key_is_given_once_whatever_its_quotes() {
+        for text in [
+            "\"storage.url\" = \"memory:\"\n[storage]\nurl = \"memory:\"",
+            "\"storage.url\" = \"memory:\"",
+            "[servers]\n\"fuse.threads\" = 4",
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains("in quotes"), "{error}");
+        }
+        assert!(
+            parse("\"storage\".\"url\" = \"memory:\"").is_ok(),
+            "quotes around words are as good as none"
+        );
     }
 
     #[test]

@@ -8,6 +8,9 @@
 
 mod answer;
 mod endpoint;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod metrics;
 mod openapi;
 mod peer;

@@ -7,6 +7,16 @@ use std::num::NonZeroU64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SegmentId(pub(crate) u64);
 
+impl SegmentId {
+    /// Behind the last number.
+    pub(crate) const END: u64 = 1 << 40;
+
+    /// The number, if a segment can have it.
+    pub(crate) fn checked(number: u64) -> Option<Self> {
+        (1..Self::END).contains(&number).then_some(Self(number))
+    }
+}
+
 /// The address of a node or frame.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Address(NonZeroU64);
@@ -26,7 +36,7 @@ impl Address {
     }
 
     pub(crate) fn new(segment: SegmentId, index: u32) -> Self {
-        assert!(index < Self::ITEMS_MAX && segment.0 < 1 << 40, "address out of range");
+        assert!(index < Self::ITEMS_MAX && segment.0 < SegmentId::END, "address out of range");
         Self(NonZeroU64::new(segment.0 << 24 | u64::from(index)).expect("segment ids start at 1"))
     }
 

@@ -570,7 +570,8 @@ async fn set_table(
     }
     if whole || changes.len() > 256.max(table.len() / 4) {
         let whole: Vec<_> = table.iter().map(|(segment, record)| (*segment, Some(record.clone()))).collect();
-        next.table = put_table(inner, this, next.number, manifest::encode_table(&whole)).await?;
+        let bytes = manifest::encode_table(next.version, &whole);
+        next.table = put_table(inner, this, next.number, bytes).await?;
         next.table_changes = Vec::new();
         Ok(Some(Arc::new(table.clone())))
     } else {

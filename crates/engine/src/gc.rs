@@ -63,9 +63,10 @@ pub(crate) async fn move_segments(
     while at < chosen.len() {
         let number = inner.items.take_segment_id().0;
         let object = ObjectName { epoch: inner.items.epoch(), number };
-        let mut builder = ObjectBuilder::new(object.epoch, 1 << 20);
+        let mut builder = ObjectBuilder::new(inner.items.format_version(), object.epoch, 1 << 20);
         let mut moved = Vec::new();
-        while at < chosen.len() && (builder.length() as u64) < limit {
+        // One segment at least, however small they shall be.
+        while at < chosen.len() && (moved.is_empty() || (builder.length() as u64) < limit) {
             let segment = chosen[at];
             at += 1;
             match rewrite(inner, segment, &table[&segment], ledger, object, &mut builder).await {

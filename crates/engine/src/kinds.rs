@@ -94,7 +94,7 @@ impl Tree for DirectoryTree {
     fn decode_key(from: &mut Reader<'_>) -> Result<EntryKey> {
         let hash = from.u64()?;
         let name = from.bytes()?;
-        if name.is_empty() || name.len() > 255 {
+        if name.is_empty() || name.len() > 255 || !(3..1 << 63).contains(&hash) {
             return Err(out_of_range("name"));
         }
         Ok(EntryKey { hash, name: Name::from_slice(name) })
@@ -195,6 +195,9 @@ impl Tree for FileTree {
     }
     fn decode_value(from: &mut Reader<'_>) -> Result<Extent> {
         encoding::decode_extent(from)
+    }
+    fn is_possible(before: Option<&(u64, Extent)>, key: &u64, value: &Extent) -> bool {
+        encoding::is_possible_extent(before, *key, value)
     }
     fn wrap(node: Arc<Node<Self>>) -> AnyNode {
         AnyNode::File(node)
@@ -304,10 +307,7 @@ impl Tree for AliasTree {
         out.varint(key.foreign.realm);
     }
     fn decode_key(from: &mut Reader<'_>) -> Result<AliasKey> {
-        Ok(AliasKey {
-            outer: from.varint()?,
-            foreign: Foreign { home: from.varint()?, realm: from.varint()? },
-        })
+        decode_alias_key(from)
     }
     fn encode_value(value: &Realm, out: &mut Writer) {
         encoding::encode_realm(*value, out);
@@ -377,7 +377,7 @@ impl Tree for RealmTree {
     }
     fn decode_key(from: &mut Reader<'_>) -> Result<RealmKey> {
         Ok(match from.u8()? {
-            0 => RealmKey::Uses(from.varint()?),
+            0 => RealmKey::Uses(decode_uid(from)?),
             1 => RealmKey::Free(decode_id(from)?),
             _ => return Err(out_of_range("realm")),
         })
@@ -403,6 +403,31 @@ impl Tree for RealmTree {
             id => RealmValue::Uses { id, uses: from.varint()? },
         })
     }
+    fn is_possible(before: Option<&(RealmKey, RealmValue)>, key: &RealmKey, value: &RealmValue) -> bool {
+        match (key, value) {
+            (RealmKey::Uses(_), RealmValue::Uses { .. }) => true,
+            // Ranges begin at 1 and do not touch.
+            (RealmKey::Free(last), RealmValue::Free { count }) => {
+                last.checked_sub(*count).is_some_and(|below| match before {
+                    Some((RealmKey::Free(before), _)) => below > *before,
+                    _ => true,
+                })
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The uid of a realm. One more than it can always be written.
+pub(crate) fn decode_uid(from: &mut Reader<'_>) -> Result<u64> {
+    from.varint().and_then(|uid| if uid < 1 << 63 { Ok(uid) } else { Err(out_of_range("realm")) })
+}
+
+pub(crate) fn decode_alias_key(from: &mut Reader<'_>) -> Result<AliasKey> {
+    Ok(AliasKey {
+        outer: decode_uid(from)?,
+        foreign: Foreign { home: decode_uid(from)?, realm: decode_uid(from)? },
+    })
 }
 
 fn decode_id(from: &mut Reader<'_>) -> Result<u32> {

@@ -18,6 +18,9 @@ mod diff;
 pub mod error;
 mod format;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gc;
 pub mod inode;
 mod kinds;

@@ -29,6 +29,9 @@ use choose::Chosen;
 const CHOICES: &str = "Put a sound copy back and start again; or copy the data directory elsewhere and start once with \
                        --accept-loss, which opens what can still be read and keeps the damaged files aside";
 
+/// Half of all segments that there can be: one a millisecond for 17 years.
+const SEGMENTS_MAX: u64 = 1 << 39;
+
 /// Opens or makes a pool.
 pub(crate) async fn open(
     storage: Storage,
@@ -37,7 +40,7 @@ pub(crate) async fn open(
     mode: OpenMode,
 ) -> Result<Arc<Inner>> {
     let Storage { objects, log: log_store } = storage;
-    let chosen = choose::manifest(&*objects, settings.accept_loss).await?;
+    let chosen = choose::manifest(&*objects, &settings).await?;
     let chosen = match (chosen, mode) {
         (Some(_), OpenMode::Create) => {
             return Err(Error::new(ErrorKind::PoolExists, "there is a pool here already; open it instead"));
@@ -61,6 +64,7 @@ pub(crate) async fn open(
             frame_cache_bytes: settings.memory_bytes * 28 / 100,
             directory_cache_bytes: settings.memory_bytes * 4 / 100,
             segment_bytes: settings.segment_bytes,
+            format_version: settings.format_version,
         },
         metrics.clone(),
     ));
@@ -70,6 +74,16 @@ pub(crate) async fn open(
     let adopted = adopt::adopt_segments(&*objects, &items, !passed_over.is_empty()).await?;
     failpoint("open_after_adopting_before_replay").await;
 
+    if items.next_segment() > SEGMENTS_MAX {
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            format!(
+                "the pool names a segment {:x}, and no pool has had so many: its manifest, or the name of an object \
+                 in segments/, is not what was written",
+                items.next_segment() - 1
+            ),
+        ));
+    }
     let hasher = NameHasher { key: manifest.hash_key, mask: manifest.hash_mask };
     let gauge = Arc::new(DirtyGauge::default());
     let mut state = State::of_manifest(&manifest);
@@ -117,6 +131,7 @@ pub(crate) async fn open(
     let mut table_changes = manifest.table_changes;
     table_changes.extend(adopted.moved);
     let taken = Manifest {
+        version: settings.format_version,
         number: newest.saturating_add(1),
         // Every manifest that could not be read may have been one of another writer.
         epoch: manifest.epoch.saturating_add(1 + newest.saturating_sub(manifest.number)),
@@ -225,6 +240,7 @@ fn first_manifest(clock: &dyn Clock, settings: &Settings) -> Manifest {
     pool_id[..8].copy_from_slice(&a.to_le_bytes());
     pool_id[8..].copy_from_slice(&b.to_le_bytes());
     Manifest {
+        version: settings.format_version,
         number: 0,
         epoch: 0,
         pool_id,

@@ -135,7 +135,7 @@ impl<'a> Counter<'a> {
                 tracing::error!(?address, "an item is referred to and counted as dead; it is left as it is");
             }
             let is_forgotten = mutant::is_on(Mutant::ForgetReference) && address.index() % 8 == 0;
-            if !entry.unknown && !(is_forgotten && entry.now > 0) {
+            if !(entry.unknown || is_forgotten && entry.now > 0) {
                 entry.now += count;
             }
         }

@@ -12,9 +12,12 @@ mod writer;
 pub(crate) use cache::Pinned;
 pub(crate) use items::{Born, Items, ItemsSettings, absent};
 pub(crate) use layout::{Directory, Item, ObjectBuilder};
+#[cfg(feature = "fuzzing")]
+pub(crate) use layout::{FOOTER_TAIL_BYTES, parse_footer_tail, parse_object_footer};
 pub(crate) use writer::SegmentWriter;
 
 use crate::Result;
+use crate::address::SegmentId;
 use crate::format::codec::{Reader, Writer};
 
 /// Where a segment is and how much of it is live.
@@ -47,12 +50,14 @@ impl ObjectName {
         format!("{PREFIX}{:010x}-{:08x}", self.number, self.epoch)
     }
 
+    /// The name in a path; nothing for what no pool has put there.
     pub(crate) fn parse(path: &str) -> Option<Self> {
         let (number, epoch) = path.strip_prefix(PREFIX)?.split_once('-')?;
-        Some(Self {
+        let name = Self {
             epoch: u64::from_str_radix(epoch, 16).ok()?,
             number: u64::from_str_radix(number, 16).ok()?,
-        })
+        };
+        (name.number < SegmentId::END && name.path() == path).then_some(name)
     }
 }
 
@@ -76,5 +81,29 @@ impl SegmentRecord {
             live_items: from.varint_u32()?,
             live_bytes: from.varint()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fuzzing found that `segments/+1-1` was taken for `segments/0000000001-00000001`, which would have been deleted in its
+    /// place, and that a number that no segment can have made the next start panic.
+    #[test]
+    fn an_object_has_one_name() {
+        let name = ObjectName { epoch: 0x1_0000_0001, number: (1 << 40) - 1 };
+        assert_eq!(ObjectName::parse(&name.path()), Some(name));
+        for other in [
+            "segments/1-1",
+            "segments/+000000001-00000001",
+            "segments/000000000A-00000001",
+            "segments/0000000001-00000001-",
+            "segments/10000000000-00000001",
+            "segments/ffffffffffffffff-00000001",
+            "manifests/0000000001-00000001",
+        ] {
+            assert_eq!(ObjectName::parse(other), None, "{other}");
+        }
     }
 }

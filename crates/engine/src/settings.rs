@@ -45,6 +45,10 @@ pub struct Settings {
     /// Realm ids that are given out, 0 included. All, but in tests that want to run out of them.
     #[doc(hidden)]
     pub realm_ids: u32,
+    /// The version of the stored format that is written, and the newest that is read. This program's own, but in tests that
+    /// play a later one.
+    #[doc(hidden)]
+    pub format_version: u32,
 }
 
 /// Random numbers from the system.
@@ -70,6 +74,7 @@ impl Default for Settings {
             identity: std::array::from_fn(|_| random()),
             name_hash_mask: u64::MAX,
             realm_ids: crate::namespace::REALM_IDS,
+            format_version: crate::format::VERSION,
         }
     }
 }

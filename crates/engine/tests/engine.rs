@@ -15,12 +15,16 @@ mod containment;
 mod damage;
 #[path = "engine/defragment.rs"]
 mod defragment;
+#[path = "engine/golden.rs"]
+mod golden;
 #[path = "engine/limits.rs"]
 mod limits;
 #[path = "engine/log_damage.rs"]
 mod log_damage;
 #[path = "engine/model.rs"]
 mod model;
+#[path = "engine/model_seeds.rs"]
+mod model_seeds;
 #[path = "engine/realms.rs"]
 mod realms;
 #[path = "engine/repair.rs"]

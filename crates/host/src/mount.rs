@@ -256,6 +256,14 @@ fn locate_in(table: &[Mount], path: &Path) -> Option<Located> {
     Some(Located { mount: mount.clone(), pool_path: pool_path.into_os_string().into_vec() })
 }
 
+/// Any bytes as a table of mounts, and what a path is in it.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub fn fuzz_table(table: &[u8], path: &Path) {
+    let located = locate_in(&parse(table), &normal(path));
+    assert!(located.is_none_or(|located| located.mount.is_offshoot()));
+}
+
 /// The fields of `proc_pid_mountinfo(5)`; lines that do not fit are left out.
 fn parse(table: &[u8]) -> Vec<Mount> {
     table.split(|byte| *byte == b'\n').filter_map(parse_line).collect()

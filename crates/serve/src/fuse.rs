@@ -22,6 +22,9 @@
 //! Not here: locks, which the kernel keeps.
 
 mod device;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handles;
 mod invalidate;
 mod known;

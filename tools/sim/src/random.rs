@@ -3,7 +3,30 @@
 /// Numbers that one seed always gives in the same order: SplitMix64 (Steele, Lea, Flood 2014).
 pub struct Random(pub u64);
 
+/// Where decisions come from.
+pub trait Chance {
+    /// A number below `bound`, which is not 0.
+    fn below(&mut self, bound: u64) -> u64;
+
+    /// True once in `in_all` times.
+    fn one_in(&mut self, in_all: u64) -> bool {
+        self.below(in_all) == 0
+    }
+}
+
+impl Chance for Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        Random::below(self, bound)
+    }
+}
+
 impl Random {
+    /// Whether there is no more chance; of a seed there always is.
+    pub fn is_used_up(&self) -> bool {
+        false
+    }
+
+    #[allow(clippy::should_implement_trait, reason = "it is no iterator: it never ends")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -30,6 +30,9 @@ pub(crate) const PJDFSTEST: Tool = Tool { name: "pjdfstest", version: "0.2.2", u
 /// Random file operations, compared with a copy in memory.
 pub(crate) const FSX: Tool = Tool { name: "fsx", version: "0.3.2", unoptimised: false };
 
+/// Builds fuzz targets.
+pub(crate) const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", unoptimised: true };
+
 /// Installs the packages that are missing.
 pub(crate) fn packages(names: &[&str]) -> Result<()> {
     let missing: Vec<&str> = names.iter().copied().filter(|name| !is_installed(name)).collect();

@@ -7,6 +7,8 @@
 mod bench;
 mod cleanup;
 mod corrupt;
+mod fuzz;
+mod golden;
 mod install;
 mod load;
 mod mounts;
@@ -41,6 +43,10 @@ enum Task {
     Soak(soak::SoakArguments),
     /// Damage every byte and object of small pools, and see that nothing wrong is shown and all can be repaired
     Corrupt(corrupt::CorruptArguments),
+    /// Feed every decoder with changed inputs
+    Fuzz(fuzz::FuzzArguments),
+    /// Make the golden pools of the current stored format anew
+    Golden,
     /// Check the house rules that no other tool knows
     Tidy,
     /// Put a server with little memory under load, print tables and write docs/load.md
@@ -80,6 +86,8 @@ fn run() -> Result<ExitCode> {
         Task::Test(arguments) => test::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
         Task::Corrupt(arguments) => corrupt::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
+        Task::Golden => golden::run(),
         Task::Tidy => tidy::run(),
         Task::Load(arguments) => load::run(&arguments),
         Task::Bench(arguments) => bench(&arguments),

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::suite::{self, Setting};
-use crate::{cleanup, install, load, program, tidy, workspace};
+use crate::{cleanup, fuzz, golden, install, load, program, tidy, workspace};
 
 /// Compiling everything from nothing on a slow machine and running it.
 const CARGO_LIMIT: Duration = Duration::from_secs(40 * 60);
@@ -67,6 +67,8 @@ const STEPS: &[Step] = &[
     source("tidy", "the house rules", tidy_step),
     source("unit", "tests of all crates", unit),
     source("doc", "examples in the documentation", doc),
+    source("golden", "golden pools, read by what the page on the format says", golden::read),
+    source("fuzz", "every decoder, for a minute", fuzz::step),
     source("build", "the real binary, optimised", build),
     mounted("conformance", "our own POSIX suite", &[], suite::conformance::run),
     mounted("pjdfstest", "passes what ext4 passes", &["e2fsprogs"], suite::pjdfstest::run),

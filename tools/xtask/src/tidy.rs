@@ -85,13 +85,18 @@ pub(crate) fn findings() -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
+/// What is kept as it was made: inputs of fuzz targets, golden pools.
+const KEPT: [&str; 2] = ["fuzz/corpus/", "crates/engine/tests/golden/v"];
+
 /// All text files; others are not ours to judge.
 fn files(root: &Path) -> Result<Vec<File>> {
     let mut command = Command::new("git");
     command.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root);
     let listed = program::output(&mut command, Duration::from_secs(60))?;
-    let paths = listed.split('\0').filter(|path| !path.is_empty()).map(PathBuf::from);
-    Ok(paths
+    let paths = listed.split('\0');
+    let judged = paths.filter(|path| !path.is_empty() && !KEPT.iter().any(|kept| path.starts_with(kept)));
+    Ok(judged
+        .map(PathBuf::from)
         .filter_map(|path| Some(File { text: std::fs::read_to_string(root.join(&path)).ok()?, path }))
         .collect())
 }

@@ -205,6 +205,11 @@ impl Values {
 /// Makes `section.key` of nested tables and refuses what is not known.
 fn flatten(prefix: &str, table: Table, into: &mut Vec<(String, Value)>) -> Result<(), Refusal> {
     for (name, value) in table {
+        if name.contains('.') {
+            return Err(format!(
+                "`\"{name}\"`: a key in quotes is one word; write sections and keys without quotes"
+            ));
+        }
         let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
         if let Some((_, reason)) = NOT_YET.iter().find(|(known, _)| *known == key) {
             return Err((*reason).to_owned());

@@ -46,7 +46,13 @@ impl Marker<'_> {
     ) -> Result<()> {
         let mut names: FxHashMap<SideKey, u32> = FxHashMap::default();
         let mut stack: Vec<Address> = entries.into_iter().filter(|_| directory.totals.links > 0).collect();
+        let mut seen: FxHashSet<Address> = FxHashSet::default();
         while let Some(address) = stack.pop() {
+            // Within one realm nothing is in two places; what is would be counted without end where it is so again below.
+            if !seen.insert(address) {
+                self.find(Some(way), format!("node {address:?} is in two places of one clone"));
+                continue;
+            }
             match &self.inner.node::<DirectoryTree>(&Link::Stored(address)).await?.body {
                 Body::Branch(children) => {
                     stack.extend(children.iter().filter_map(|child| child.link.address()));

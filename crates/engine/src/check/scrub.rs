@@ -125,7 +125,8 @@ async fn stored_manifest(inner: &Inner, checkpointer: &Checkpointer, found: &mut
     if manifest.table != 0 {
         let base = inner.table_base.lock().clone();
         let records: Vec<_> = base.iter().map(|(segment, record)| (*segment, Some(record.clone()))).collect();
-        expected.push((manifest::table_path(manifest.table), manifest::encode_table(&records)));
+        expected
+            .push((manifest::table_path(manifest.table), manifest::encode_table(manifest.version, &records)));
     }
     for (path, bytes) in expected {
         let fault = match inner.items.objects().get(&path, 0, u64::MAX).await {

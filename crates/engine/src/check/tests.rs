@@ -52,7 +52,7 @@ fn findings(change: impl FnOnce(&mut Manifest)) -> String {
     drop(pool);
     let newest = block_on(storage.objects.list(manifest::PREFIX)).unwrap().pop().unwrap();
     let bytes = block_on(storage.objects.get(&newest.name, 0, newest.size)).unwrap();
-    let mut manifest = Manifest::decode(&bytes, &newest.name).unwrap();
+    let mut manifest = Manifest::decode(&bytes, crate::format::VERSION, &newest.name).unwrap();
     change(&mut manifest);
     block_on(storage.objects.delete(&newest.name)).unwrap();
     block_on(storage.objects.put(&newest.name, vec![manifest.encode()])).unwrap();

@@ -41,9 +41,23 @@ impl Writer {
 
     /// Zigzag seconds, then nanoseconds.
     pub(crate) fn time(&mut self, value: Timestamp) {
-        self.varint(((value.secs << 1) ^ (value.secs >> 63)) as u64);
+        self.varint(zigzag(value.secs));
         self.varint(u64::from(value.nanos));
     }
+}
+
+/// Encoded size of a number, in bytes.
+pub(crate) fn varint_bytes(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// Encoded size of a time, in bytes.
+pub(crate) fn time_bytes(time: Timestamp) -> usize {
+    varint_bytes(zigzag(time.secs)) + varint_bytes(u64::from(time.nanos))
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
 }
 
 /// Takes encoded values from a slice.
@@ -95,7 +109,8 @@ impl<'a> Reader<'a> {
             }
             value |= part << shift;
             if byte < 0x80 {
-                return Ok(value);
+                // A last byte of zero says nothing: no version writes one, so each number has one encoding.
+                return if byte == 0 && shift > 0 { Err(short()) } else { Ok(value) };
             }
         }
         Err(short())
@@ -140,4 +155,33 @@ pub(crate) fn out_of_range(what: &str) -> Error {
         ErrorKind::Corrupt,
         format!("a stored {what} has a value that no version of this format writes"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn varint(bytes: &[u8]) -> Option<u64> {
+        let mut from = Reader::new(bytes);
+        from.varint().ok().filter(|_| from.is_empty())
+    }
+
+    #[test]
+    fn every_number_has_one_encoding() {
+        for number in [0, 1, 0x7f, 0x80, 0x3fff, 0x4000, 1 << 56, 1 << 63, u64::MAX] {
+            let mut out = Writer::default();
+            out.varint(number);
+            assert_eq!(varint(&out.bytes), Some(number));
+            assert_eq!(out.bytes.len(), varint_bytes(number));
+        }
+    }
+
+    /// Fuzzing found that 0x80 0x00 was read as 0: two nodes of different bytes meant the same.
+    #[test]
+    fn a_number_that_could_be_shorter_is_refused() {
+        for longer in [&[0x80, 0][..], &[0xff, 0], &[0x81, 0x80, 0], &[0x80; 11], &[0xff; 10]] {
+            assert_eq!(varint(longer), None, "{longer:x?}");
+        }
+        assert_eq!(varint(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]), None, "65 bits");
+    }
 }

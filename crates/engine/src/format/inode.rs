@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::codec::{Reader, Writer, out_of_range};
-use crate::kinds::{Extent, FrameLink};
+use super::codec::{Reader, Writer, out_of_range, time_bytes, varint_bytes};
+use crate::kinds::{Extent, FrameLink, decode_uid};
 use crate::record::{
     Content, Directory, Entry, FILE_BYTES_MAX, Foreign, Identity, Inode, Realm, RealmRoot, Scope, SideKey,
     Totals, XattrFrame, XattrList, Xattrs,
@@ -20,23 +20,64 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
     }
 }
 
-/// Upper bound of the encoded size of an inode, in bytes: tight enough for nodes to fill well.
+/// Encoded size of an inode, in bytes. Never too low, and not more than a few bytes too high, so that nodes fill well.
 pub(crate) fn inode_bytes(inode: &Inode) -> usize {
     let content = match &inode.content {
-        Content::None => 1,
-        Content::Inline(bytes) => 3 + bytes.len(),
-        Content::Extents(extents) => 2 + 26 * extents.len(),
-        Content::Tree(_) => 9,
-        Content::Directory(directory) => 54 + if directory.realm.is_some() { 10 } else { 0 },
+        Content::None => 0,
+        Content::Inline(bytes) => varint_bytes(bytes.len() as u64) + bytes.len(),
+        Content::Extents(extents) => {
+            varint_bytes(extents.len() as u64)
+                + extents
+                    .iter()
+                    .map(|(offset, extent)| varint_bytes(*offset) + extent_bytes(extent))
+                    .sum::<usize>()
+        }
+        Content::Tree(_) => 8,
+        Content::Directory(directory) => {
+            let Totals { files, directories, bytes, links, clones, foreign } = directory.totals;
+            let numbers = [
+                directory.count,
+                u64::from(directory.subdirectories),
+                files,
+                directories,
+                bytes,
+                links,
+                clones,
+                foreign,
+            ];
+            let realm = if directory.realm.is_some() { 9 } else { 1 };
+            8 + numbers.into_iter().map(varint_bytes).sum::<usize>() + realm
+        }
     };
     let xattrs = match &inode.xattrs {
-        Xattrs::None => 1,
-        Xattrs::Inline(list) => 4 + xattr_list_bytes(list),
-        Xattrs::Frame(..) => 14,
+        Xattrs::None => 0,
+        Xattrs::Inline(list) => 3 + xattr_list_bytes(list),
+        Xattrs::Frame(..) => 13,
     };
-    let identity = if inode.identity.is_some() { 25 } else { 0 };
+    let identity = if inode.identity.is_some() { 24 } else { 0 };
     let origin = inode.origin.as_ref().map_or(0, |origin| 28 + origin.path.len());
-    78 + content + xattrs + identity + origin
+    let numbers = [
+        inode.number,
+        u64::from(inode.mode),
+        u64::from(inode.uid),
+        u64::from(inode.gid),
+        u64::from(inode.nlink),
+        u64::from(inode.rdev),
+        inode.size,
+        inode.allocated,
+    ];
+    let times = [inode.atime, inode.mtime, inode.ctime, inode.btime];
+    // Type, flags, and the forms of attributes and content.
+    4 + numbers.into_iter().map(varint_bytes).sum::<usize>()
+        + times.into_iter().map(time_bytes).sum::<usize>()
+        + identity
+        + origin
+        + xattrs
+        + content
+}
+
+fn extent_bytes(extent: &Extent) -> usize {
+    8 + varint_bytes(u64::from(extent.start)) + varint_bytes(u64::from(extent.length))
 }
 
 /// Encoded size of a list of attributes, in bytes (upper bound).
@@ -59,7 +100,8 @@ pub(crate) fn encode_side_key(key: &SideKey, out: &mut Writer) {
 pub(crate) fn decode_side_key(from: &mut Reader<'_>) -> Result<SideKey> {
     let foreign = match from.varint()? {
         0 => None,
-        home => Some(Foreign { home: home - 1, realm: from.varint()? }),
+        home if home > 1 << 63 => return Err(out_of_range("realm")),
+        home => Some(Foreign { home: home - 1, realm: decode_uid(from)? }),
     };
     Ok(SideKey { foreign, number: from.varint()? })
 }
@@ -100,13 +142,20 @@ pub(crate) fn decode_extent(from: &mut Reader<'_>) -> Result<Extent> {
     Ok(extent)
 }
 
+/// Whether an extent lies in a file of any size, behind the one before it.
+pub(crate) fn is_possible_extent(before: Option<&(u64, Extent)>, offset: u64, extent: &Extent) -> bool {
+    let end = |offset: u64, extent: &Extent| offset.checked_add(u64::from(extent.length));
+    let is_behind = before.is_none_or(|(last, extent)| end(*last, extent).is_some_and(|end| end <= offset));
+    is_behind && end(offset, extent).is_some_and(|end| end <= FILE_BYTES_MAX)
+}
+
 pub(crate) fn encode_realm(realm: Realm, out: &mut Writer) {
     out.varint(u64::from(realm.id));
     out.varint(realm.uid);
 }
 
 pub(crate) fn decode_realm(from: &mut Reader<'_>) -> Result<Realm> {
-    let realm = Realm { id: from.varint_u32()?, uid: from.varint()? };
+    let realm = Realm { id: from.varint_u32()?, uid: decode_uid(from)? };
     if realm.id >= 1 << 24 {
         return Err(out_of_range("realm"));
     }
@@ -273,7 +322,7 @@ pub(crate) fn decode_inode(from: &mut Reader<'_>) -> Result<Inode> {
     }
     let (atime, mtime, ctime, btime) = (from.time()?, from.time()?, from.time()?, from.time()?);
     let identity = if flags & FLAG_IDENTITY != 0 {
-        Some(Box::new(Identity { realm: decode_realm(from)?, home: from.varint()? }))
+        Some(Box::new(Identity { realm: decode_realm(from)?, home: decode_uid(from)? }))
     } else {
         None
     };
@@ -295,14 +344,14 @@ pub(crate) fn decode_inode(from: &mut Reader<'_>) -> Result<Inode> {
         0 => Content::None,
         1 => Content::Inline(from.bytes()?.into()),
         2 => {
-            let count = from.count(3)?;
+            let count = from.count(11)?;
             let mut extents: Vec<(u64, Extent)> = Vec::with_capacity(count);
             for _ in 0..count {
-                let offset = from.varint()?;
-                if extents.last().is_some_and(|(last, extent)| last + u64::from(extent.length) > offset) {
+                let (offset, extent) = (from.varint()?, decode_extent(from)?);
+                if !is_possible_extent(extents.last(), offset, &extent) {
                     return Err(out_of_range("extent order"));
                 }
-                extents.push((offset, decode_extent(from)?));
+                extents.push((offset, extent));
             }
             Content::Extents(extents)
         }
@@ -310,7 +359,13 @@ pub(crate) fn decode_inode(from: &mut Reader<'_>) -> Result<Inode> {
         4 => Content::Directory(Box::new(decode_directory(from)?)),
         _ => return Err(out_of_range("content")),
     };
-    if (kind == Kind::Directory) != matches!(content, Content::Directory(_)) {
+    let fits = match kind {
+        Kind::File => matches!(content, Content::Inline(_) | Content::Extents(_) | Content::Tree(_)),
+        Kind::Directory => matches!(content, Content::Directory(_)),
+        Kind::Symlink => matches!(content, Content::Inline(_)),
+        Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => matches!(content, Content::None),
+    };
+    if !fits {
         return Err(out_of_range("content"));
     }
     let read_only = flags & FLAG_READ_ONLY != 0;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::VERSION;
+use super::check_version;
 use super::codec::{Reader, Writer, out_of_range};
 use super::inode::{decode_inode, decode_realm, encode_inode, encode_realm};
 use crate::address::{Address, ItemKind, SegmentId};
@@ -14,8 +14,8 @@ use crate::segment::SegmentRecord;
 use crate::tree::{Link, Root, Tree, decode_address};
 use crate::{Error, ErrorKind, Result, Timestamp};
 
-const MAGIC: &[u8; 8] = b"OFFSHMAN";
-const TABLE_MAGIC: &[u8; 8] = b"OFFSHTAB";
+pub(crate) const MAGIC: &[u8; 8] = b"OFFSHMAN";
+pub(crate) const TABLE_MAGIC: &[u8; 8] = b"OFFSHTAB";
 /// Prefix of all manifests.
 pub(crate) const PREFIX: &str = "manifests/";
 /// Prefix of all segment tables.
@@ -43,6 +43,8 @@ pub(crate) type TableChange = (SegmentId, Option<SegmentRecord>);
 /// Everything that a pool needs to open, but the log.
 #[derive(Clone)]
 pub(crate) struct Manifest {
+    /// Of the format: that of the program which made it.
+    pub(crate) version: u32,
     pub(crate) number: u64,
     /// Grows with every open for writing.
     pub(crate) epoch: u64,
@@ -131,10 +133,7 @@ fn encode_changes(changes: &[TableChange], out: &mut Writer) {
 fn decode_changes(from: &mut Reader<'_>) -> Result<Vec<TableChange>> {
     (0..from.count(2)?)
         .map(|_| {
-            let segment = SegmentId(from.varint()?);
-            if segment.0 == 0 || segment.0 >= 1 << 40 {
-                return Err(out_of_range("segment"));
-            }
+            let segment = SegmentId::checked(from.varint()?).ok_or_else(|| out_of_range("segment"))?;
             let record = match from.u8()? {
                 0 => None,
                 1 => Some(SegmentRecord::decode(from)?),
@@ -145,19 +144,24 @@ fn decode_changes(from: &mut Reader<'_>) -> Result<Vec<TableChange>> {
         .collect()
 }
 
+/// A number that a pool counts up, and can go on counting up.
+fn counter(number: u64) -> Result<u64> {
+    if number < 1 << 63 { Ok(number) } else { Err(out_of_range("manifest")) }
+}
+
 /// Magic, version, body, checksum of all before it.
-fn seal(magic: &[u8; 8], body: impl FnOnce(&mut Writer)) -> Bytes {
+pub(crate) fn seal(magic: &[u8; 8], version: u32, body: impl FnOnce(&mut Writer)) -> Bytes {
     let mut out = Writer::with_capacity(1024);
     out.bytes.extend_from_slice(magic);
-    out.u32(VERSION);
+    out.u32(version);
     body(&mut out);
     let checksum = crc32c::crc32c(&out.bytes);
     out.u32(checksum);
     out.bytes.into()
 }
 
-/// The body of a sealed object.
-fn unseal<'a>(magic: &[u8; 8], bytes: &'a [u8], name: &str) -> Result<&'a [u8]> {
+/// Version and body of a sealed object, for a program whose own version is `newest`.
+fn unseal<'a>(magic: &[u8; 8], bytes: &'a [u8], newest: u32, name: &str) -> Result<(u32, &'a [u8])> {
     let corrupt =
         || Error::new(ErrorKind::Corrupt, format!("{name} does not have the bytes that were written"));
     if bytes.len() < 16 || bytes[..8] != *magic {
@@ -168,22 +172,18 @@ fn unseal<'a>(magic: &[u8; 8], bytes: &'a [u8], name: &str) -> Result<&'a [u8]> 
         return Err(corrupt());
     }
     let version = u32::from_le_bytes(bytes[8..12].try_into().expect("four bytes"));
-    if version > VERSION {
-        return Err(Error::new(
-            ErrorKind::NewerFormat,
-            format!("{name} has format {version}; this program reads up to {VERSION}: use a newer offshoot"),
-        ));
-    }
-    Ok(&bytes[12..body_end])
+    check_version(version, newest, name)?;
+    Ok((version, &bytes[12..body_end]))
 }
 
 /// The bytes of a whole segment table.
-pub(crate) fn encode_table(records: &[TableChange]) -> Bytes {
-    seal(TABLE_MAGIC, |out| encode_changes(records, out))
+pub(crate) fn encode_table(version: u32, records: &[TableChange]) -> Bytes {
+    seal(TABLE_MAGIC, version, |out| encode_changes(records, out))
 }
 
-pub(crate) fn decode_table(bytes: &[u8], name: &str) -> Result<Vec<TableChange>> {
-    let mut from = Reader::new(unseal(TABLE_MAGIC, bytes, name)?);
+pub(crate) fn decode_table(bytes: &[u8], newest: u32, name: &str) -> Result<Vec<TableChange>> {
+    let (_, body) = unseal(TABLE_MAGIC, bytes, newest, name)?;
+    let mut from = Reader::new(body);
     let changes = decode_changes(&mut from)?;
     from.end()?;
     Ok(changes)
@@ -191,7 +191,7 @@ pub(crate) fn decode_table(bytes: &[u8], name: &str) -> Result<Vec<TableChange>>
 
 impl Manifest {
     pub(crate) fn encode(&self) -> Bytes {
-        seal(MAGIC, |out| {
+        seal(MAGIC, self.version, |out| {
             out.u64(self.number);
             out.u64(self.epoch);
             out.bytes.extend_from_slice(&self.pool_id);
@@ -226,12 +226,18 @@ impl Manifest {
         })
     }
 
-    pub(crate) fn decode(bytes: &[u8], name: &str) -> Result<Self> {
-        let mut from = Reader::new(unseal(MAGIC, bytes, name)?);
+    /// For a program whose own version is `newest`.
+    ///
+    /// # Errors
+    /// `NewerFormat`, `Corrupt`.
+    pub(crate) fn decode(bytes: &[u8], newest: u32, name: &str) -> Result<Self> {
+        let (version, body) = unseal(MAGIC, bytes, newest, name)?;
+        let mut from = Reader::new(body);
         let from = &mut from;
         let manifest = Self {
-            number: from.u64()?,
-            epoch: from.u64()?,
+            version,
+            number: counter(from.u64()?)?,
+            epoch: counter(from.u64()?)?,
             pool_id: from.take(16)?.try_into().expect("sixteen bytes were taken"),
             hash_key: [from.u64()?, from.u64()?],
             hash_mask: from.u64()?,
@@ -247,13 +253,13 @@ impl Manifest {
             next_number: from.varint()?,
             next_realm: decode_realm(from)?,
             next_segment: from.varint()?,
-            sequence: from.varint()?,
-            log: from.varint()?,
-            newest_log: from.varint()?,
-            durable: from.varint()?,
-            abandoned: from.varint()?,
+            sequence: counter(from.varint()?)?,
+            log: counter(from.varint()?)?,
+            newest_log: counter(from.varint()?)?,
+            durable: counter(from.varint()?)?,
+            abandoned: counter(from.varint()?)?,
             uncounted: (0..from.count(16)?).map(|_| Ok(from.u64()?..from.u64()?)).collect::<Result<_>>()?,
-            table: from.varint()?,
+            table: counter(from.varint()?)?,
             table_changes: decode_changes(from)?,
         };
         from.end()?;

@@ -17,7 +17,7 @@ use crate::simulation::mutant::{self, Mutant};
 
 const MAGIC: u32 = 0x4753_464f;
 /// Bytes before the payload.
-pub(crate) const HEADER_BYTES: usize = 44;
+pub(crate) const HEADER_BYTES: usize = 48;
 
 /// What the checksums of a pool's heads begin with.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,8 @@ impl Key {
 /// What a head says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
+    /// Of the format that the records have.
+    pub(crate) version: u32,
     /// Sequence of the first operation; 0 if there is none.
     pub(crate) sequence: u64,
     pub(crate) operations: u32,
@@ -52,6 +54,7 @@ impl Head {
 pub(crate) fn header(key: Key, log: u64, head: Head, payload: &[u8]) -> Bytes {
     let mut out = Writer::with_capacity(HEADER_BYTES);
     out.u32(MAGIC);
+    out.u32(head.version);
     out.u64(log);
     out.u64(head.sequence);
     out.u64(head.durable);
@@ -72,6 +75,12 @@ pub(crate) struct Batch<'a> {
 }
 
 impl Batch<'_> {
+    /// The records as they are stored.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.payload
+    }
+
     /// The records in order.
     pub(crate) fn records(&self) -> Result<Vec<Record>> {
         let mut from = Reader::new(self.payload);
@@ -175,6 +184,7 @@ impl Found {
 fn head_at(key: Key, bytes: &[u8], log: u64) -> Option<Found> {
     let mut from = Reader::new(bytes.get(..HEADER_BYTES)?);
     let magic = from.u32().ok()?;
+    let version = from.u32().ok()?;
     let number = from.u64().ok()?;
     let sequence = from.u64().ok()?;
     let durable = from.u64().ok()?;
@@ -184,7 +194,7 @@ fn head_at(key: Key, bytes: &[u8], log: u64) -> Option<Found> {
     let own = from.u32().ok()?;
     let whole =
         magic == MAGIC && number == log && crc32c::crc32c_append(key.0, &bytes[..HEADER_BYTES - 4]) == own;
-    whole.then_some(Found { head: Head { sequence, operations, durable }, length, checksum })
+    whole.then_some(Found { head: Head { version, sequence, operations, durable }, length, checksum })
 }
 
 #[cfg(test)]
@@ -200,7 +210,12 @@ mod tests {
         for sequence in 1..=3 {
             starts.push(file.len());
             let payload = vec![sequence as u8; 100];
-            file.extend(header(KEY, log, Head { sequence, operations: 1, durable: sequence - 1 }, &payload));
+            file.extend(header(
+                KEY,
+                log,
+                Head { version: 1, sequence, operations: 1, durable: sequence - 1 },
+                &payload,
+            ));
             file.extend(payload);
         }
         (file, starts)
@@ -226,7 +241,7 @@ mod tests {
         let (mut file, _) = three(5);
         file.extend_from_slice(&remains);
         // As a user's file could hold it who knows everything but the key.
-        file.extend(header(Key(8), 5, Head { sequence: 9, operations: 1, durable: 8 }, b""));
+        file.extend(header(Key(8), 5, Head { version: 1, sequence: 9, operations: 1, durable: 8 }, b""));
         file.extend_from_slice(&MAGIC.to_le_bytes()[..3]);
         let content = read(KEY, &file, 5);
         assert_eq!((content.batches.len(), content.behind.len()), (3, 0));

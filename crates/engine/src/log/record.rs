@@ -7,10 +7,10 @@ use crate::format::codec::{Reader, Writer, out_of_range};
 use crate::format::inode::{
     decode_realm, decode_side_key, encode_realm, encode_side_key, kind_from_u8, kind_to_u8,
 };
-use crate::kinds::{EntryKey, FrameLink};
+use crate::kinds::{EntryKey, FrameLink, decode_alias_key};
 use crate::namespace::{AttributeChange, Operation, Where, WriteData};
 use crate::pool::{AllocateMode, NewInode, RenameMode, XattrMode};
-use crate::record::{AliasKey, Foreign, Name, SideKey};
+use crate::record::{Name, SideKey};
 use crate::{Ino, Result, Timestamp};
 
 /// One record of the log.
@@ -445,10 +445,7 @@ fn decode_operation(tag: u8, from: &mut Reader<'_>) -> Result<Operation> {
             mode: decode_option(from, |from| from.varint_u32())?,
         },
         REMOVE_XATTR => Operation::RemoveXattr { ino: ino(from)?, name: from.bytes()?.to_vec() },
-        ALIAS => Operation::Alias(AliasKey {
-            outer: from.varint()?,
-            foreign: Foreign { home: from.varint()?, realm: from.varint()? },
-        }),
+        ALIAS => Operation::Alias(decode_alias_key(from)?),
         DROP_ORPHAN => Operation::DropOrphan { ino: ino(from)? },
         TAKE_APART => Operation::TakeApart { ino: ino(from)?, entries: from.varint_u32()? },
         FREE_REALM => Operation::FreeRealm { realm: decode_realm(from)?, aliases: from.varint_u32()? },
@@ -456,5 +453,7 @@ fn decode_operation(tag: u8, from: &mut Reader<'_>) -> Result<Operation> {
     })
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;

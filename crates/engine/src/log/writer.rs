@@ -160,8 +160,12 @@ impl LogWriter {
                 self.offset = 0;
             }
             let payload = Bytes::from(std::mem::take(&mut tail.out.bytes));
-            let head =
-                batch::Head { sequence: tail.first, operations: tail.operations, durable: self.durable };
+            let head = batch::Head {
+                version: self.items.format_version(),
+                sequence: tail.first,
+                operations: tail.operations,
+                durable: self.durable,
+            };
             let header = batch::header(self.key, self.number, head, &payload);
             let length = (header.len() + payload.len()) as u64;
             let parts = [header, payload];

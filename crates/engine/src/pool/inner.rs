@@ -606,7 +606,7 @@ impl Inner {
         let free = free.map_or(u64::MAX >> 13, |free| free.saturating_sub(self.settings.reserve_bytes));
         Status {
             pool_id: self.pool_id.iter().map(|byte| format!("{byte:02x}")).collect(),
-            format_version: crate::format::VERSION,
+            format_version: self.settings.format_version,
             writer_epoch: self.items.epoch(),
             manifest: self.manifest_number.load(Ordering::Relaxed),
             files: totals.files,

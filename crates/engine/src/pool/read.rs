@@ -174,7 +174,8 @@ impl Inner {
                 Err(ErrorKind::NotDirectory.into())
             };
         }
-        let from = EntryKey { hash: cookie + 1, name: Name::new() };
+        // No entry lies behind the highest cookie that there could be.
+        let from = EntryKey { hash: cookie.saturating_add(1), name: Name::new() };
         self.view(|view, locations| {
             let trail = match locations.directory_trail(directory) {
                 // It went with a tree around it, and whoever has it open sees it empty.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::format::manifest::{self, Manifest};
 use crate::object::ObjectStore;
 use crate::segment::{Items, SegmentRecord, absent};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, Settings};
 
 /// Where copies of manifests and tables go that could not be read.
 const KEPT_PREFIX: &str = "damaged/";
@@ -37,11 +37,11 @@ impl Chosen {
     }
 }
 
-/// The newest manifest with its table; with `accept_loss` the newest sound one.
+/// The newest manifest with its table; if loss is accepted the newest sound one.
 ///
 /// # Errors
 /// `Corrupt`, `NewerFormat`, `Store`.
-pub(super) async fn manifest(objects: &dyn ObjectStore, accept_loss: bool) -> Result<Option<Chosen>> {
+pub(super) async fn manifest(objects: &dyn ObjectStore, settings: &Settings) -> Result<Option<Chosen>> {
     let mut numbers = Vec::new();
     for object in objects.list(manifest::PREFIX).await? {
         match manifest::number(&object.name) {
@@ -52,8 +52,8 @@ pub(super) async fn manifest(objects: &dyn ObjectStore, accept_loss: bool) -> Re
     let Some(newest) = numbers.last().copied() else { return Ok(None) };
     let mut passed_over: Vec<PassedOver> = Vec::new();
     for number in numbers.into_iter().rev() {
-        match read(objects, number).await {
-            Ok((manifest, base)) if passed_over.is_empty() || accept_loss => {
+        match read(objects, number, settings.format_version).await {
+            Ok((manifest, base)) if passed_over.is_empty() || settings.accept_loss => {
                 return Ok(Some(Chosen { manifest, table_base: Arc::new(base), newest, passed_over }));
             }
             Ok((manifest, _)) => {
@@ -85,16 +85,21 @@ pub(super) async fn manifest(objects: &dyn ObjectStore, accept_loss: bool) -> Re
 }
 
 /// A manifest and the table that it changes; else the objects that were looked at, and why not.
-async fn read(objects: &dyn ObjectStore, number: u64) -> Result<(Manifest, Table), (Vec<String>, Error)> {
+async fn read(
+    objects: &dyn ObjectStore,
+    number: u64,
+    version: u32,
+) -> Result<(Manifest, Table), (Vec<String>, Error)> {
     let path = manifest::path(number);
-    let manifest = get(objects, &path).await.and_then(|bytes| Manifest::decode(&bytes, &path));
+    let manifest = get(objects, &path).await.and_then(|bytes| Manifest::decode(&bytes, version, &path));
     let manifest = manifest.map_err(|error| (vec![path.clone()], error))?;
     if manifest.table == 0 {
         return Ok((manifest, Table::new()));
     }
     let table_path = manifest::table_path(manifest.table);
-    let records =
-        get(objects, &table_path).await.and_then(|bytes| manifest::decode_table(&bytes, &table_path));
+    let records = get(objects, &table_path)
+        .await
+        .and_then(|bytes| manifest::decode_table(&bytes, version, &table_path));
     match records {
         Ok(records) => {
             let table =

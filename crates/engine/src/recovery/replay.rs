@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::format::check_version;
 use crate::format::manifest::Manifest;
 use crate::frame::DirtyGauge;
 use crate::log::LogStore;
@@ -110,6 +111,8 @@ impl Replay<'_> {
             }
             for batch in &content.batches {
                 let head = batch.head;
+                let place = format!("a batch of log file {number:016x}");
+                check_version(head.version, self.items.format_version(), &place)?;
                 let reached = self.state.sequence;
                 if head.durable > reached || (head.operations > 0 && head.sequence > reached + 1) {
                     let why = format!(

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use super::cache::{Cache, FrameWeight, NodeWeight, cache};
 use super::layout::{
-    Directory, FOOTER_TAIL_BYTES, FooterEntry, HEADER_BYTES, parse_footer_tail, parse_header,
+    Directory, FOOTER_TAIL_BYTES, FooterEntry, HEADER_BYTES, check_header, parse_footer_tail, parse_header,
     parse_object_footer,
 };
 use super::writer::Gathering;
@@ -30,6 +30,8 @@ pub(crate) struct ItemsSettings {
     pub(crate) frame_cache_bytes: u64,
     pub(crate) directory_cache_bytes: u64,
     pub(crate) segment_bytes: u64,
+    /// Of the format that is written, the newest that is read.
+    pub(crate) format_version: u32,
 }
 
 #[derive(Clone)]
@@ -380,6 +382,11 @@ impl Items {
         &self.metrics
     }
 
+    /// Of the format that is written, the newest that is read.
+    pub(crate) fn format_version(&self) -> u32 {
+        self.settings.format_version
+    }
+
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.settings.segment_bytes
     }
@@ -431,7 +438,8 @@ impl Items {
         let named = |error: Error| Error::with_source(error.kind(), format!("{path}: {error}"), error);
         let size = self.objects.size(&path).await.map_err(|error| absent(&path, error))?;
         let header = self.objects.get(&path, 0, HEADER_BYTES as u64).await;
-        parse_header(&header.map_err(|error| absent(&path, error))?, object.epoch).map_err(named)?;
+        let header = header.map_err(|error| absent(&path, error))?;
+        parse_header(&header, object.epoch, self.format_version()).map_err(named)?;
         let listed = self.footer(object, size).await.map_err(named)?;
         if segments.iter().all(|segment| listed.contains(segment)) {
             return Ok(());
@@ -442,6 +450,9 @@ impl Items {
     /// The segments of an object and where their directories are, from the object itself.
     pub(crate) async fn footer(&self, object: ObjectName, size: u64) -> Result<Vec<FooterEntry>> {
         let path = object.path();
+        let header =
+            self.objects.get(&path, 0, HEADER_BYTES as u64).await.map_err(|error| absent(&path, error))?;
+        check_header(&header, self.format_version(), &path)?;
         let tail_bytes = FOOTER_TAIL_BYTES as u64;
         let start = size
             .checked_sub(tail_bytes)

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::codec::Codec;
 use crate::address::{ItemKind, SegmentId};
-use crate::format::VERSION;
+use crate::format::check_version;
 use crate::format::codec::{Reader, Writer, out_of_range};
 use crate::{Error, ErrorKind, Result};
 
@@ -71,7 +71,7 @@ impl Directory {
         }
     }
 
-    fn encode(&self, segment: SegmentId) -> Vec<u8> {
+    pub(crate) fn encode(&self, segment: SegmentId) -> Vec<u8> {
         let mut out = Writer::with_capacity(16 * self.items.len() + 32);
         out.u64(segment.0);
         out.varint(self.items.len() as u64);
@@ -137,10 +137,10 @@ pub(crate) struct ObjectBuilder {
 }
 
 impl ObjectBuilder {
-    pub(crate) fn new(epoch: u64, capacity: usize) -> Self {
+    pub(crate) fn new(version: u32, epoch: u64, capacity: usize) -> Self {
         let mut bytes = Vec::with_capacity(capacity);
         bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&version.to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(&epoch.to_le_bytes());
         debug_assert_eq!(bytes.len(), HEADER_BYTES);
@@ -211,13 +211,25 @@ impl ObjectBuilder {
 }
 
 /// Verifies the first [`HEADER_BYTES`] of an object.
-pub(crate) fn parse_header(header: &[u8], epoch: u64) -> Result<()> {
+pub(crate) fn parse_header(header: &[u8], epoch: u64, newest: u32) -> Result<()> {
     let mut from = Reader::new(header);
     let is_right = from.take(8)? == MAGIC
-        && (1..=VERSION).contains(&from.u32()?)
+        && (1..=newest).contains(&from.u32()?)
         && from.u32()? == 0
         && from.u64()? == epoch;
     if is_right { Ok(()) } else { Err(out_of_range("segment header")) }
+}
+
+/// Refuses the header of an object that a newer program wrote, and what is none.
+///
+/// # Errors
+/// `NewerFormat`, `Corrupt`.
+pub(crate) fn check_header(header: &[u8], newest: u32, name: &str) -> Result<()> {
+    let mut from = Reader::new(header);
+    if from.take(8)? != MAGIC {
+        return Err(out_of_range("header of a segment object"));
+    }
+    check_version(from.u32()?, newest, name)
 }
 
 /// Length and checksum of the footer's list, from the last [`FOOTER_TAIL_BYTES`] of an object.
@@ -238,7 +250,30 @@ pub(crate) fn parse_object_footer(list: &[u8], checksum: u32) -> Result<Vec<Foot
     let mut from = Reader::new(list);
     let count = from.count(20)?;
     let entries =
-        (0..count).map(|_| Ok((SegmentId(from.u64()?), from.u64()?, from.u32()?))).collect::<Result<_>>()?;
+        (0..count).map(|_| Ok((segment_id(&mut from)?, from.u64()?, from.u32()?))).collect::<Result<_>>()?;
     from.end()?;
     Ok(entries)
+}
+
+fn segment_id(from: &mut Reader<'_>) -> Result<SegmentId> {
+    SegmentId::checked(from.u64()?).ok_or_else(|| out_of_range("segment"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A footer that names a segment whose number no address can hold made recovery panic.
+    #[test]
+    fn a_footer_names_segments_that_can_be() {
+        for (id, is_good) in [(1, true), (SegmentId::END - 1, true), (0, false), (SegmentId::END, false)] {
+            let mut builder = ObjectBuilder::new(1, 1, 0);
+            builder.footer.push((SegmentId(id), 24, 0));
+            let object = builder.finish();
+            let tail = object.len() - FOOTER_TAIL_BYTES;
+            let (length, checksum) = parse_footer_tail(&object[tail..]).unwrap();
+            let list = parse_object_footer(&object[tail - length as usize..tail], checksum);
+            assert_eq!(list.is_ok(), is_good, "{id:x}");
+        }
+    }
 }

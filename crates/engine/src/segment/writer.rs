@@ -65,7 +65,7 @@ impl SegmentWriter {
         let items = &self.items;
         let current = self.current.get_or_insert_with(|| {
             let id = items.take_segment_id();
-            let builder = ObjectBuilder::new(items.epoch(), 256 << 10);
+            let builder = ObjectBuilder::new(items.format_version(), items.epoch(), 256 << 10);
             let gathering = Arc::new(Gathering {
                 id,
                 bytes: AtomicU64::new(0),
@@ -132,7 +132,7 @@ impl SegmentWriter {
     fn finish(&self, gathering: &Gathering) -> (Bytes, SegmentRecord) {
         let mut content = gathering.content.lock();
         if let Content::Growing(builder, directory) = &mut *content {
-            let mut builder = std::mem::replace(builder, ObjectBuilder::new(0, 0));
+            let mut builder = std::mem::replace(builder, ObjectBuilder::new(0, 0, 0));
             let directory = std::mem::take(directory);
             let place = builder.end_segment(gathering.id, &directory);
             *content = Content::Finished(builder.finish(), directory, place);

@@ -65,6 +65,14 @@ pub(crate) trait Tree: Sized + Send + Sync + 'static {
     /// All links in the value must have addresses.
     fn encode_value(value: &Self::Value, out: &mut Writer);
     fn decode_value(from: &mut Reader<'_>) -> Result<Self::Value>;
+    /// Whether a stored entry can be, behind the one `before` it in its leaf.
+    fn is_possible(
+        _before: Option<&(Self::Key, Self::Value)>,
+        _key: &Self::Key,
+        _value: &Self::Value,
+    ) -> bool {
+        true
+    }
     fn wrap(node: Arc<Node<Self>>) -> AnyNode;
     fn unwrap(node: AnyNode) -> Option<Arc<Node<Self>>>;
     /// Shows every link in a value to the visitor.
@@ -278,7 +286,11 @@ impl<K: Tree> Node<K> {
                     if entries.last().is_some_and(|(last, _)| *last >= key) {
                         return Err(out_of_range("node order"));
                     }
-                    entries.push((key, K::decode_value(&mut from)?));
+                    let value = K::decode_value(&mut from)?;
+                    if !K::is_possible(entries.last(), &key, &value) {
+                        return Err(out_of_range("node entry"));
+                    }
+                    entries.push((key, value));
                 }
                 Body::Leaf(entries.into())
             }
@@ -302,8 +314,43 @@ impl<K: Tree> Node<K> {
         };
         from.end()?;
         let mut node = Self::make(body, None);
+        let mut order = ChildrenFirst { parent: address, is_kept: true };
+        node.visit(&mut order);
+        if !order.is_kept {
+            return Err(out_of_range("link to a node"));
+        }
         node.stored = AtomicU64::new(address.raw());
         Ok(node)
+    }
+}
+
+/// Children are stored before their parents, so they have lower addresses: nothing that is stored leads to itself, and every way down
+/// ends.
+struct ChildrenFirst {
+    parent: Address,
+    is_kept: bool,
+}
+
+impl ChildrenFirst {
+    fn link<K: Tree>(&mut self, link: &Link<K>) {
+        self.is_kept &= link.address().is_none_or(|child| child < self.parent);
+    }
+}
+
+impl Visitor for ChildrenFirst {
+    fn directory(&mut self, link: &Link<DirectoryTree>) {
+        self.link(link);
+    }
+    fn file(&mut self, link: &Link<FileTree>) {
+        self.link(link);
+    }
+    fn side(&mut self, link: &Link<SideTree>) {
+        self.link(link);
+    }
+    /// Frames lead nowhere, and the log stores them in segments of its own.
+    fn frame(&mut self, _: &FrameLink) {}
+    fn plain<K: Tree>(&mut self, link: &Link<K>) {
+        self.link(link);
     }
 }
 

@@ -201,3 +201,16 @@ fn a_known_directory_whose_tree_was_removed_is_empty() {
         assert_eq!(kind(moved), Some(ErrorKind::NotFound));
     }
 }
+
+/// Fuzzing found that reading on after the highest cookie began at the start again, without end.
+#[test]
+fn nothing_lies_behind_the_highest_cookie() {
+    let world = World::new();
+    let pool = world.open();
+    create(&pool, Ino::ROOT, "f", Kind::File);
+    for (cookie, count) in
+        [(0, 1), (3, 1), ((1 << 63) - 1, 0), (1 << 63, 0), (u64::MAX - 1, 0), (u64::MAX, 0)]
+    {
+        assert_eq!(block_on(pool.read_dir(Ino::ROOT, cookie, 10, false)).unwrap().len(), count, "{cookie:x}");
+    }
+}

@@ -54,7 +54,7 @@ fn lonely_name(world: &World, count: usize) -> (Pool, Vec<Vec<u8>>) {
 #[test]
 fn a_rename_over_the_only_entry_of_a_leaf_does_not_lose_the_file() {
     let world = World::new();
-    let (pool, names) = lonely_name(&world, 400);
+    let (pool, names) = lonely_name(&world, 900);
     let directory = at(&pool, "d");
     block_on(pool.rename(Ino::ROOT, b"new", directory, &names[0], RenameMode::Replace)).unwrap();
     let name = String::from_utf8(names[0].clone()).unwrap();
@@ -66,7 +66,7 @@ fn a_rename_over_the_only_entry_of_a_leaf_does_not_lose_the_file() {
 #[test]
 fn a_rename_within_the_only_entry_of_a_leaf_does_not_lose_the_file() {
     let world = World::new();
-    let (pool, names) = lonely_name(&world, 400);
+    let (pool, names) = lonely_name(&world, 900);
     let directory = at(&pool, "d");
     // A name that was removed is of the same leaf.
     block_on(pool.rename(directory, &names[0], directory, &names[1], RenameMode::Replace)).unwrap();
@@ -77,7 +77,7 @@ fn a_rename_within_the_only_entry_of_a_leaf_does_not_lose_the_file() {
 #[test]
 fn an_exchange_with_the_only_entry_of_a_leaf_does_not_lose_a_file() {
     let world = World::new();
-    let (pool, names) = lonely_name(&world, 400);
+    let (pool, names) = lonely_name(&world, 900);
     let directory = at(&pool, "d");
     block_on(pool.rename(Ino::ROOT, b"new", directory, &names[0], RenameMode::Exchange)).unwrap();
     let name = String::from_utf8(names[0].clone()).unwrap();
@@ -88,7 +88,7 @@ fn an_exchange_with_the_only_entry_of_a_leaf_does_not_lose_a_file() {
 #[test]
 fn a_clone_over_the_only_entry_of_a_leaf_does_not_lose_the_place() {
     let world = World::new();
-    let (pool, names) = lonely_name(&world, 400);
+    let (pool, names) = lonely_name(&world, 900);
     let directory = at(&pool, "d");
     let options = offshoot_engine::CloneOptions { replace: true, ..Default::default() };
     block_on(pool.clone_inode(at(&pool, "new"), directory, &names[0], options)).unwrap();

@@ -8,7 +8,7 @@ use offshoot_engine::{Attributes, Ino, Kind, Pool, Result, SeekTarget};
 
 use super::bytes::{BLOCK, Sparse};
 use super::tree::{Id, Model, Node, ROOT};
-use crate::random::Random;
+use crate::random::Chance;
 
 /// Files up to this size are read whole; of larger ones what is not in holes.
 const WHOLE_BYTES_MAX: u64 = 1 << 20;
@@ -23,12 +23,12 @@ pub struct Seen {
 }
 
 /// Reads a whole tree, checking on the way that all ways of looking at it agree.
-pub fn walk(pool: &Pool, random: &mut Random) -> Result<Seen> {
+pub fn walk(pool: &Pool, random: &mut impl Chance) -> Result<Seen> {
     let attributes = block_on(pool.attributes(Ino::ROOT))?;
     see(pool, attributes, random)
 }
 
-fn see(pool: &Pool, attributes: Attributes, random: &mut Random) -> Result<Seen> {
+fn see(pool: &Pool, attributes: Attributes, random: &mut impl Chance) -> Result<Seen> {
     let ino = attributes.ino;
     let again = block_on(pool.attributes(ino))?;
     if again != attributes {
@@ -56,7 +56,7 @@ fn see(pool: &Pool, attributes: Attributes, random: &mut Random) -> Result<Seen>
     Ok(seen)
 }
 
-fn entries(pool: &Pool, directory: Ino, random: &mut Random) -> Result<BTreeMap<Vec<u8>, Seen>> {
+fn entries(pool: &Pool, directory: Ino, random: &mut impl Chance) -> Result<BTreeMap<Vec<u8>, Seen>> {
     let mut found = BTreeMap::new();
     let mut cookie = 0;
     loop {
@@ -220,5 +220,5 @@ pub fn compare_status(model: &Model, seen: &Seen, pool: &Pool) {
 
 /// Bytes of all segments in the store, for comparison with what the pool says.
 pub fn stored_bytes(objects: &dyn ObjectStore) -> u64 {
-    block_on(objects.list("segments/")).unwrap().iter().map(|object| object.size).sum()
+    block_on(objects.list("segments/")).expect("a store in memory lists").iter().map(|object| object.size).sum()
 }

@@ -8,7 +8,8 @@ use super::{File, Finding};
 
 /// The packages of the workspace, and the others among them that each may use. A new line here needs a decision record.
 const DIRECTIONS: &[(&str, &[&str])] = &[
-    ("offshoot-engine", &[]),
+    // Its tests take the reference model from there.
+    ("offshoot-engine", &["sim"]),
     ("offshoot-vfs", &["offshoot-engine"]),
     ("offshoot-host", &["offshoot-vfs", "offshoot-engine"]),
     ("offshoot-serve", &["offshoot-vfs", "offshoot-engine"]),
@@ -16,6 +17,20 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("offshoot", &["offshoot-serve", "offshoot-control", "offshoot-host", "offshoot-vfs", "offshoot-engine"]),
     ("sim", &["offshoot-vfs", "offshoot-engine"]),
     ("conformance", &[]),
+    // Calls every decoder there is.
+    (
+        "fuzzing",
+        &[
+            "offshoot",
+            "offshoot-serve",
+            "offshoot-control",
+            "offshoot-host",
+            "offshoot-vfs",
+            "offshoot-engine",
+            "sim",
+        ],
+    ),
+    ("fuzz", &["fuzzing"]),
     // Measures the engine in its own process; everything else it asks of the real binary.
     ("xtask", &["offshoot-engine"]),
 ];
