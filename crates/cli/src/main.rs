@@ -59,6 +59,9 @@ pub(crate) struct Context {
 }
 
 fn main() -> std::process::ExitCode {
+    if daemon::watchdog::watch_if_asked() {
+        return std::process::ExitCode::SUCCESS;
+    }
     let Arguments { command, common } = Arguments::parse();
     let context = Context { output: Output::new(common.json, common.quiet), server: common.server };
     start_log(common.verbose);
