@@ -11,7 +11,9 @@ mod install;
 mod load;
 mod mounts;
 mod place;
+mod power;
 mod program;
+mod promise;
 mod report;
 mod server;
 mod soak;
@@ -41,6 +43,10 @@ enum Task {
     Soak(soak::SoakArguments),
     /// Damage every byte and object of small pools, and see that nothing wrong is shown and all can be repaired
     Corrupt(corrupt::CorruptArguments),
+    /// Cut the power of a disk below a pool, again and again, and see that nothing acknowledged is lost
+    Power(power::PowerArguments),
+    /// Kill the server, again and again, and see that nothing acknowledged is lost
+    Kill(suite::kill::KillArguments),
     /// Check the house rules that no other tool knows
     Tidy,
     /// Put a server with little memory under load, print tables and write docs/load.md
@@ -80,6 +86,8 @@ fn run() -> Result<ExitCode> {
         Task::Test(arguments) => test::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
         Task::Corrupt(arguments) => corrupt::run(&arguments),
+        Task::Power(arguments) => power::run(&arguments),
+        Task::Kill(arguments) => suite::kill::command(&arguments),
         Task::Tidy => tidy::run(),
         Task::Load(arguments) => load::run(&arguments),
         Task::Bench(arguments) => bench(&arguments),
