@@ -8,6 +8,7 @@ mod doors;
 mod lock;
 mod mounts;
 pub(crate) mod notify;
+pub(crate) mod watchdog;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use doors::Doors;
 pub(crate) use doors::mount_point_to_make;
 use lock::PoolLock;
 use mounts::FuseMounts;
+use watchdog::Watchdog;
 
 /// Address space of a stack on which the engine walks trees; only what is touched takes memory.
 const STACK_BYTES: usize = 1 << 30;
@@ -66,6 +68,7 @@ pub(crate) struct Daemon {
     background: [std::thread::JoinHandle<()>; 2],
     socket: PathBuf,
     created: bool,
+    _watchdog: Option<Watchdog>,
     /// Held until everything else is gone.
     _lock: Option<PoolLock>,
 }
@@ -119,6 +122,7 @@ impl Daemon {
         };
         let vfs = Vfs::new(pool, VfsSettings { access_time });
         let source = runtime.block_on(source(&settings.storage.place, &vfs));
+        let watchdog = Watchdog::start(&source);
         let fuse = settings.fuse.clone();
         let mounts = Arc::new(FuseMounts::new(
             vfs.clone(),
@@ -149,6 +153,7 @@ impl Daemon {
             background: [checkpoints, flushes],
             socket: settings.socket(),
             created: ground.is_new,
+            _watchdog: watchdog,
             _lock: ground.lock,
         };
         match daemon.listen(doors) {

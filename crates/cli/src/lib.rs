@@ -65,6 +65,9 @@ pub(crate) struct Context {
 
 /// Does what the command line says; the exit code tells how it went.
 pub fn main() -> std::process::ExitCode {
+    if daemon::watchdog::watch_if_asked() {
+        return std::process::ExitCode::SUCCESS;
+    }
     let Arguments { command, common } = Arguments::parse();
     let context = Context { output: Output::new(common.json, common.quiet), server: common.server };
     start_log(common.verbose);

@@ -24,6 +24,8 @@ const TABLE: &str = "/proc/self/mountinfo";
 /// One line of the mount table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
+    /// Major and minor number of the file system, which FUSE also counts its connections by.
+    pub device: (u32, u32),
     /// Where it is mounted.
     pub mount_point: PathBuf,
     /// The directory of the file system that is visible there; not `/` for bind mounts.
@@ -271,7 +273,9 @@ fn parse(table: &[u8]) -> Vec<Mount> {
 
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let root = fields.nth(3)?;
+    let (major, minor) = std::str::from_utf8(fields.nth(2)?).ok()?.split_once(':')?;
+    let device = (major.parse().ok()?, minor.parse().ok()?);
+    let root = fields.next()?;
     let mount_point = fields.next()?;
     let options = fields.next()?;
     // Any number of optional fields, then a dash.
@@ -279,6 +283,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let file_system = fields.next()?;
     let source = fields.next()?;
     Some(Mount {
+        device,
         mount_point: PathBuf::from(unescape(mount_point)),
         root: PathBuf::from(unescape(root)),
         file_system: String::from_utf8_lossy(&unescape(file_system).into_vec()).into_owned(),
@@ -341,6 +346,7 @@ broken line\n";
         let table = parse(TABLE);
         assert_eq!(table.len(), 6);
         assert_eq!(table[1].mount_point, Path::new("/mnt/my pool"));
+        assert_eq!(table[1].device, (0, 40));
         assert_eq!(table[1].source, OsStr::new("offshoot:/srv/a\\b"));
         assert!(table[1].is_offshoot() && !table[0].is_offshoot());
         assert!(table[2].read_only && !table[1].read_only);

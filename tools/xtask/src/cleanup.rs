@@ -1,5 +1,5 @@
-//! What this process has made on the machine and must take away again: process groups, mounts, directories and control
-//! groups.
+//! What this process has made on the machine and must take away again: process groups, mounts, loop devices, directories
+//! and control groups.
 //!
 //! Each is known by its id from the moment it exists. It goes when its [`Guard`] drops (also in a panic), or, after
 //! a signal, all of them go in reverse order before the process ends. Nothing is ever found by a pattern.
@@ -24,6 +24,8 @@ pub(crate) enum Undo {
     Group(Pid),
     /// Unmount what is mounted here.
     Mount(PathBuf),
+    /// Detach this loop device; one that is mounted goes with its mount.
+    Loop(PathBuf),
     /// Remove this directory with everything in it.
     Directory(PathBuf),
     /// Remove this control group, whose processes are ending.
@@ -112,8 +114,17 @@ fn apply(undo: &Undo) {
         // The group may be empty by now, which is what was wanted.
         Undo::Group(group) => drop(rustix::process::kill_process_group(*group, Signal::KILL)),
         Undo::Mount(path) => unmount(path),
+        Undo::Loop(device) => detach(device),
         Undo::Directory(path) => remove(path),
         Undo::MemoryGroup(path) => crate::load::remove_group(path),
+    }
+}
+
+fn detach(device: &Path) {
+    // Not through `program`, which registers what it starts here.
+    match std::process::Command::new("losetup").arg("--detach").arg(device).status() {
+        Ok(status) if status.success() => {}
+        _ => eprintln!("cannot detach {}: left behind", device.display()),
     }
 }
 

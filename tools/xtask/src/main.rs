@@ -13,7 +13,9 @@ mod install;
 mod load;
 mod mounts;
 mod place;
+mod power;
 mod program;
+mod promise;
 mod report;
 mod server;
 mod soak;
@@ -47,6 +49,10 @@ enum Task {
     Fuzz(fuzz::FuzzArguments),
     /// Make the golden pools of the current stored format anew
     Golden,
+    /// Cut the power of a disk below a pool, again and again, and see that nothing acknowledged is lost
+    Power(power::PowerArguments),
+    /// Kill the server, again and again, and see that nothing acknowledged is lost
+    Kill(suite::kill::KillArguments),
     /// Check the house rules that no other tool knows
     Tidy,
     /// Put a server with little memory under load, print tables and write docs/load.md
@@ -88,6 +94,8 @@ fn run() -> Result<ExitCode> {
         Task::Corrupt(arguments) => corrupt::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Golden => golden::run(),
+        Task::Power(arguments) => power::run(&arguments),
+        Task::Kill(arguments) => suite::kill::command(&arguments),
         Task::Tidy => tidy::run(),
         Task::Load(arguments) => load::run(&arguments),
         Task::Bench(arguments) => bench(&arguments),

@@ -13,6 +13,8 @@ use crate::program;
 /// One line of mountinfo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mount {
+    /// The number that the kernel gave it.
+    pub(crate) id: u64,
     /// Where.
     pub(crate) point: PathBuf,
     /// File system type, with the subtype of a FUSE mount: `fuse.offshoot`.
@@ -28,8 +30,9 @@ fn parse(text: &str) -> Vec<Mount> {
     text.lines()
         .filter_map(|line| {
             let (front, back) = line.split_once(" - ")?;
+            let id = front.split(' ').next()?.parse().ok()?;
             let point = unescape(front.split(' ').nth(4)?);
-            Some(Mount { point: PathBuf::from(point), kind: back.split(' ').next()?.to_owned() })
+            Some(Mount { id, point: PathBuf::from(point), kind: back.split(' ').next()?.to_owned() })
         })
         .collect()
 }
@@ -104,7 +107,7 @@ mod tests {
         let mounts = parse(text);
         assert_eq!(mounts.len(), 2);
         assert_eq!(mounts[0].kind, "ext4");
-        assert_eq!(mounts[1], Mount { point: "/tmp/a b".into(), kind: "fuse.offshoot".into() });
+        assert_eq!(mounts[1], Mount { id: 40, point: "/tmp/a b".into(), kind: "fuse.offshoot".into() });
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -36,14 +36,23 @@ pub(crate) struct Running {
 
 /// Starts a program; its output goes where `command` says.
 pub(crate) fn start(command: &mut Command) -> Result<Running> {
+    start_with(command, Stdio::null())
+}
+
+fn start_with(command: &mut Command, input: Stdio) -> Result<Running> {
     let line = line(command);
-    let child = command
-        .stdin(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .with_context(|| format!("cannot start `{line}`"))?;
+    let child =
+        command.stdin(input).process_group(0).spawn().with_context(|| format!("cannot start `{line}`"))?;
     let guard = Guard::new(Undo::Group(Pid::from_child(&child)));
     Ok(Running { child, line, guard: Some(guard) })
+}
+
+/// Starts a program to talk with, and returns what it reads from and what it answers to.
+pub(crate) fn converse(command: &mut Command) -> Result<(Running, ChildStdin, ChildStdout)> {
+    let mut running = start_with(command.stdout(Stdio::piped()).stderr(Stdio::null()), Stdio::piped())?;
+    let input = running.child.stdin.take().context("there is no way to talk to it")?;
+    let output = running.child.stdout.take().context("there is no way to hear it")?;
+    Ok((running, input, output))
 }
 
 /// Runs a program and returns how it ended and what it printed, whatever its status.

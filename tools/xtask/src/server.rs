@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,12 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it in `place`, on the pool that is there or a new one, and waits until it is mounted.
     pub(crate) fn start(binary: &Path, place: &Path) -> Result<Self> {
-        Self::start_with(Command::new(binary), binary, place)
+        Self::start_on(binary, place, &place.join("data"))
+    }
+
+    /// The same with the data directory somewhere else.
+    pub(crate) fn start_on(binary: &Path, place: &Path, data: &Path) -> Result<Self> {
+        Self::spawn(Command::new(binary), binary, place, data)?.mounted()
     }
 
     /// As [`Server::start`], in the control group at `group`.
@@ -41,39 +46,43 @@ impl Server {
         // The shell joins the group and becomes the server, so that nothing of the server is ever outside.
         let mut shell = Command::new("sh");
         shell.args(["-c", r#"echo $$ > "$0" && exec "$@""#]).arg(group.join("cgroup.procs")).arg(binary);
-        Self::start_with(shell, binary, place)
+        Self::spawn(shell, binary, place, &place.join("data"))?.mounted()
     }
 
-    /// Starts `command`, which is the binary or becomes it.
-    fn start_with(mut command: Command, binary: &Path, place: &Path) -> Result<Self> {
-        let (data, mount, log) = (place.join("data"), place.join("pool"), place.join("server.log"));
+    /// Waits until it is mounted.
+    fn mounted(mut self) -> Result<Self> {
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            if let Some(status) = self.ended()? {
+                bail!("`offshoot up` ended with {status} before it mounted:\n{}", self.said());
+            }
+            if is_served(&self.mount) {
+                return Ok(self);
+            }
+            if Instant::now() > deadline {
+                bail!("`offshoot up` did not mount within {} s:\n{}", START_LIMIT.as_secs(), self.said());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Starts `command`, which is the binary or becomes it, and does not wait.
+    fn spawn(mut command: Command, binary: &Path, place: &Path, data: &Path) -> Result<Self> {
+        let (mount, log) = (place.join("pool"), place.join("server.log"));
         let out = File::options().create(true).append(true).open(&log)?;
         let mounted = Guard::new(Undo::Mount(mount.clone()));
-        let mut running = program::start(
+        let running = program::start(
             command
                 .arg("up")
                 .arg("--data")
-                .arg(&data)
+                .arg(data)
                 .arg("--mount")
                 .arg(&mount)
                 .current_dir(place)
                 .stdout(out.try_clone()?)
                 .stderr(out),
         )?;
-        let deadline = Instant::now() + START_LIMIT;
-        loop {
-            if let Some(status) = running.try_wait()? {
-                bail!("`offshoot up` ended with {status} before it mounted:\n{}", said(&log));
-            }
-            if is_offshoot(&mount) && answers(&mount) {
-                break;
-            }
-            if Instant::now() > deadline {
-                bail!("`offshoot up` did not mount within {} s:\n{}", START_LIMIT.as_secs(), said(&log));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(Self { binary: binary.to_owned(), data, mount, log, running, mounted })
+        Ok(Self { binary: binary.to_owned(), data: data.to_owned(), mount, log, running, mounted })
     }
 
     /// Where the pool is mounted.
@@ -128,6 +137,32 @@ impl Server {
         Ok(())
     }
 
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.running.try_wait()
+    }
+
+    /// The last it said.
+    pub(crate) fn said(&self) -> String {
+        said(&self.log)
+    }
+
+    /// Asks it to stop and does not wait.
+    pub(crate) fn terminate(&self) -> Result<()> {
+        self.running.signal(Signal::TERM)
+    }
+
+    /// Starts it and kills it after a while, mounted or not.
+    pub(crate) fn start_and_kill(binary: &Path, place: &Path, after: Duration) -> Result<DeadMount> {
+        let mut server = Self::spawn(Command::new(binary), binary, place, &place.join("data"))?;
+        std::thread::sleep(after);
+        if let Some(status) = server.ended()? {
+            bail!("`offshoot up` ended with {status}:\n{}", server.said());
+        }
+        server.kill_now()?;
+        server.bury()
+    }
+
     /// Kills the server on the spot.
     pub(crate) fn kill_now(&self) -> Result<()> {
         self.running.signal(Signal::KILL)
@@ -151,8 +186,11 @@ impl DeadMount {
     }
 }
 
-fn is_offshoot(point: &Path) -> bool {
-    mounts::at(point).is_some_and(|mount| mount.kind == "fuse.offshoot")
+/// Whether our mount is there and answers: the same one before and after the question, because a new server takes away the
+/// mount that a killed one left, and what is below it answers then.
+fn is_served(point: &Path) -> bool {
+    let asked = mounts::at(point).filter(|mount| mount.kind == "fuse.offshoot");
+    asked.is_some() && answers(point) && mounts::at(point) == asked
 }
 
 /// Whether somebody is behind the mount: a dead one is still listed, and the kernel answers for it what it has cached. A name that

@@ -32,7 +32,7 @@ const SUITES: &[Suite] = &[
 /// Gives each suite the same share of the time; the last line counts them.
 pub(crate) fn run(arguments: &SoakArguments) -> Result<ExitCode> {
     install::check_fuse()?;
-    install::packages(&["fuse3", "fio", "stress-ng"])?;
+    install::packages(&["fuse3", "fio", "stress-ng", "sqlite3"])?;
     let seed = arguments.seed.unwrap_or_else(suite::fresh_seed);
     println!("seed {seed}");
     let duration = Duration::from_secs(arguments.minutes * 60 / SUITES.len() as u64);

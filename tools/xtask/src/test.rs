@@ -79,7 +79,13 @@ const STEPS: &[Step] = &[
     mounted("fio", "written data is read back and verified", &["fio"], suite::fio::run),
     mounted("stress", "stress-ng's file stressors", &["stress-ng"], suite::stress::run),
     mounted("load", "much in a server with little memory", &[], load::short),
-    mounted("kill", "kill -9 loses nothing that fsync acknowledged", &[], suite::kill::run),
+    mounted(
+        "power",
+        "power cuts lose nothing that fsync acknowledged",
+        &["e2fsprogs", "sqlite3", "fio"],
+        crate::power::short,
+    ),
+    mounted("kill", "kill -9 loses nothing that fsync acknowledged", &["sqlite3", "fio"], suite::kill::run),
 ];
 
 /// Runs the steps and prints how each went; the last line counts them.

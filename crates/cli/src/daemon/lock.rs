@@ -1,16 +1,22 @@
 //! The lock of a pool's directory: one process at a time.
 //!
-//! The kernel holds the lock for us and lets go of it when the process ends, however it ends. The file's content is for people.
+//! The kernel holds the lock for us and lets go of it when the process ends, however it ends. One that was killed and is not
+//! gone yet is waited for. The file's content is for people.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use offshoot_host::dying;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use crate::connection::SOCKET_NAME;
+use crate::connection::{SOCKET_NAME, source_of};
 use crate::failure::{Failure, Outcome};
+
+/// How long a process that was killed may take to be gone.
+const DYING_MAX: Duration = Duration::from_secs(10);
 
 /// A lock, held as long as this lives.
 pub(super) struct PoolLock {
@@ -37,7 +43,7 @@ impl PoolLock {
             .map_err(failed)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(held(directory, &mut file)),
+            Err(Errno::WOULDBLOCK) => wait_for_the_dying(directory, &mut file)?,
             Err(error) => return Err(failed(error.into())),
         }
         let written = file.set_len(0).and_then(|()| file.rewind());
@@ -46,9 +52,27 @@ impl PoolLock {
     }
 }
 
-fn held(directory: &Path, file: &mut File) -> Failure {
+/// Takes the lock as soon as a holder that was killed is gone, and helps it to go; any other holder is an error.
+fn wait_for_the_dying(directory: &Path, file: &mut File) -> Outcome {
     let mut pid = String::new();
     let _ = file.read_to_string(&mut pid);
+    let start = Instant::now();
+    while start.elapsed() < DYING_MAX && pid.trim().parse().is_ok_and(dying::is_dying) {
+        let source = source_of(&std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned()));
+        for connection in dying::connections(&source).map(|(ours, _)| ours).unwrap_or_default() {
+            // It may have ended by itself, and what cannot be done now is tried again.
+            let _ = dying::end_connection(connection);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        if rustix::fs::flock(&*file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return Ok(());
+        }
+    }
+    // It may have gone between two looks.
+    rustix::fs::flock(&*file, FlockOperation::NonBlockingLockExclusive).map_err(|_| held(directory, &pid))
+}
+
+fn held(directory: &Path, pid: &str) -> Failure {
     let who = match pid.trim() {
         "" => "another process".to_owned(),
         pid => format!("process {pid}"),

@@ -50,6 +50,53 @@ fn a_pool_in_use_is_refused_with_the_process_that_has_it() {
     server.run(["status"]).done();
 }
 
+/// A killed server did not end, and every program on its mount hung for ever: the thread that told the kernel of a clone waited
+/// for the lock of the directory, which a program held that waited for the server to answer its fsync.
+#[test]
+fn a_server_ends_when_it_is_killed_while_it_tells_the_kernel_of_changes() {
+    let mut place = Place::new();
+    // Which thread waits when the kill comes is chance; more often than not it is that one.
+    for round in 0..4 {
+        let server = Server::up_in(place);
+        let dir = server.pool().join(format!("dir-{round}"));
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::create_dir_all(server.pool().join("source")).unwrap();
+        let Server { mut process, place: used } = server;
+        std::thread::scope(|scope| {
+            for program in 0..8 {
+                let dir = &dir;
+                scope.spawn(move || {
+                    // The kernel now knows that there is no such name, so it is told when there is.
+                    for number in 0.. {
+                        let made = std::fs::write(dir.join(format!("file-{program}-{}", number % 50)), "x")
+                            .and_then(|()| std::fs::File::open(dir)?.sync_all());
+                        let _ = dir.join(format!("clone-{number}")).metadata();
+                        if made.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            let clones = scope.spawn(|| {
+                for number in 0.. {
+                    let clone = format!("/dir-{round}/clone-{number}");
+                    let mut command = offshoot();
+                    command.current_dir(used.path()).args(["clone", "--no-sync", "/source", &clone]);
+                    if Ran::of(&mut command).code != 0 {
+                        return;
+                    }
+                }
+            });
+            std::thread::sleep(std::time::Duration::from_millis(700 + 50 * round));
+            process.signal(Signal::KILL);
+            process.ended();
+            clones.join().unwrap();
+        });
+        place = used;
+    }
+    drop(Server::up_in(place));
+}
+
 #[test]
 fn after_a_kill_the_mount_is_cleared_and_what_was_synced_is_there() {
     let server = Server::up();

@@ -220,5 +220,9 @@ pub fn compare_status(model: &Model, seen: &Seen, pool: &Pool) {
 
 /// Bytes of all segments in the store, for comparison with what the pool says.
 pub fn stored_bytes(objects: &dyn ObjectStore) -> u64 {
-    block_on(objects.list("segments/")).expect("a store in memory lists").iter().map(|object| object.size).sum()
+    block_on(objects.list("segments/"))
+        .expect("a store in memory lists")
+        .iter()
+        .map(|object| object.size)
+        .sum()
 }

@@ -1,222 +1,195 @@
-//! `kill -9` of the server while programs write and fsync: after a restart with the same command everything that
-//! was acknowledged is there, whole.
+//! `kill -9` of the server, again and again on one pool: while programs write and sync, while it opens, closes, collects, and
+//! removes or clones trees. After a restart with the same command everything that was acknowledged is there, whole.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use clap::Args;
 use fastrand::Rng;
 
 use super::Setting;
 use crate::place::Place;
-use crate::server::Server;
+use crate::promise::{Round, Tally, World};
+use crate::server::{DeadMount, Server};
+use crate::{install, program, suite, workspace};
 
-const WRITERS: u64 = 3;
-/// A record of the append-only files: the number of the record, then bytes that follow from it.
-const RECORD_BYTES: usize = 700;
-const FILE_BYTES_MAX: u64 = 200 << 10;
+/// Kills in the short form, at least.
+const TIMES_MIN: u64 = 3;
+/// Rounds that are kept; older ones are removed.
+const ROUNDS_KEPT: usize = 5;
+/// How long a pool may take to be copied.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Every so many kills the whole pool is checked and everything verified.
+const CHECK_EVERY: u64 = 25;
 
-/// What was acknowledged.
-#[derive(Default)]
-struct Acknowledged {
-    /// Files that were fsynced, and their directory after them: path, seed of the content, size.
-    files: Vec<(PathBuf, u64, u64)>,
-    /// Records of each writer's append-only file in this round that an fdatasync has covered.
-    appended: Vec<(PathBuf, u64)>,
-    /// Clones whose command has succeeded, and the file that is in each.
-    clones: Vec<(PathBuf, u64, u64)>,
+/// What `kill` is told.
+#[derive(Args)]
+pub(crate) struct KillArguments {
+    /// How often the server is killed
+    #[arg(long, default_value_t = 100)]
+    times: u64,
+    /// Test this program instead of an optimised build
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Choose everything random by this number
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
-/// At least three rounds, more until the time is up.
+/// When the server is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    Writing,
+    Collecting,
+    Closing,
+    Opening,
+    Removing,
+}
+
+const MOMENTS: [Moment; 5] =
+    [Moment::Writing, Moment::Collecting, Moment::Closing, Moment::Opening, Moment::Removing];
+
+/// `cargo xtask kill`.
+pub(crate) fn command(arguments: &KillArguments) -> Result<ExitCode> {
+    install::check_fuse()?;
+    install::packages(&["fuse3", "sqlite3", "fio"])?;
+    let seed = arguments.seed.unwrap_or_else(suite::fresh_seed);
+    println!("seed {seed}");
+    let binary = arguments.binary.clone().map_or_else(workspace::build_offshoot, Ok)?;
+    let setting = Setting { binary, seed, duration: Duration::ZERO, local: false };
+    println!("{}", kill(&setting, arguments.times)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// At least three kills, more until the time is up.
 pub(crate) fn run(setting: &Setting) -> Result<String> {
+    kill(setting, TIMES_MIN)
+}
+
+fn kill(setting: &Setting, times: u64) -> Result<String> {
     ensure!(!setting.local, "it kills the server, and the local disk has none");
     let place = Place::new("kill")?;
-    let end = Instant::now() + setting.duration;
-    let mut random = Rng::with_seed(setting.seed);
-    let mut server = Server::start(&setting.binary, place.path())?;
-    let all = Mutex::new(Acknowledged::default());
-    let mut rounds = 0_u64;
-    while rounds < 3 || Instant::now() < end {
-        write_until_killed(&server, &all, &mut random, rounds)?;
-        let dead = server.bury()?;
-        server = Server::start(&setting.binary, place.path()).context("after kill -9")?;
-        dead.replaced();
-        let all = all.lock().map_err(|_| anyhow::anyhow!("a writer panicked"))?;
-        verify(&all).with_context(|| format!("after kill {rounds}"))?;
-        rounds += 1;
-    }
-    server.stop()?;
-    let all = all.into_inner().map_err(|_| anyhow::anyhow!("a writer panicked"))?;
-    let records: u64 = all.appended.iter().map(|(_, records)| records).sum();
-    ensure!(!all.files.is_empty() && records > 0, "nothing was acknowledged, so nothing was tested");
-    Ok(format!(
-        "{rounds} kills; {} files, {records} records and {} clones that were acknowledged are there",
-        all.files.len(),
-        all.clones.len()
-    ))
-}
-
-/// Writes with several threads and returns, with the writers still at work in the kernel's eyes, once the server is to die.
-fn write_until_killed(
-    server: &Server,
-    all: &Mutex<Acknowledged>,
-    random: &mut Rng,
-    round: u64,
-) -> Result<()> {
-    let dir = server.mount().join(format!("round-{round}"));
-    std::fs::create_dir(&dir)?;
-    sync_dir(&dir)?;
-    sync_dir(server.mount())?;
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let mut threads = Vec::new();
-        for writer in 0..WRITERS {
-            let (dir, stop, seed) = (&dir, &stop, random.u64(..));
-            threads.push(scope.spawn(move || {
-                let mut random = Rng::with_seed(seed);
-                if writer == 0 { append(dir, all, stop) } else { create(dir, writer, all, stop, &mut random) }
-            }));
-        }
-        std::thread::sleep(Duration::from_millis(300 + random.u64(..1500)));
-        let cloned = clone_once(server, all, round);
-        std::thread::sleep(Duration::from_millis(random.u64(..300)));
-        // From here on a writer may fail, as its file system is about to go.
-        let killed = server.kill_now();
-        stop.store(true, Ordering::SeqCst);
-        for thread in threads {
-            if thread.join().is_err() {
-                bail!("a writer panicked");
-            }
-        }
-        cloned.and(killed)
+    killed(setting, times, &place).map_err(|error| match keep(setting, &place) {
+        Ok(kept) => error.context(format!("the pool as it is now is kept in {}", kept.display())),
+        Err(other) => error.context(format!("the pool could not be kept: {other:#}")),
     })
 }
 
-/// Appends records to one file, each made durable before the next, until something fails.
-fn append(dir: &Path, all: &Mutex<Acknowledged>, stop: &AtomicBool) {
-    let path = dir.join("appended");
-    let Ok(mut file) = File::create(&path) else { return };
-    if sync_dir(dir).is_err() {
-        return;
+/// Moves the pool and what its servers have said to where it stays.
+fn keep(setting: &Setting, place: &Place) -> Result<PathBuf> {
+    let kept =
+        workspace::target_dir().join("kill").join(format!("seed-{}-{}", setting.seed, std::process::id()));
+    std::fs::create_dir_all(&kept)?;
+    for name in ["data", "server.log"] {
+        program::output(Command::new("cp").arg("-r").arg(place.join(name)).arg(&kept), LIMIT)?;
     }
-    let slot = match all.lock() {
-        Ok(mut all) => {
-            all.appended.push((path, 0));
-            all.appended.len() - 1
-        }
-        Err(_) => return,
-    };
+    Ok(kept)
+}
+
+fn killed(setting: &Setting, times: u64, place: &Place) -> Result<String> {
+    let end = Instant::now() + setting.duration;
+    let mut random = Rng::with_seed(setting.seed);
+    let mut server = Server::start(&setting.binary, place.path())?;
+    let mut rounds: Vec<Round> = Vec::new();
+    let (mut tally, mut killed) = (Tally::default(), [0_u64; MOMENTS.len()]);
     for number in 0.. {
-        if stop.load(Ordering::SeqCst)
-            || file.write_all(&record(number)).and_then(|()| file.sync_data()).is_err()
-        {
-            return;
+        if number >= times && Instant::now() >= end {
+            break;
         }
-        if let Ok(mut all) = all.lock() {
-            all.appended[slot].1 = number + 1;
+        // Each kind has its turn soon, so that the short form has all of them.
+        let moment = MOMENTS[(number + setting.seed) as usize % MOMENTS.len()];
+        let said = || format!("kill {number} of seed {}, while {moment:?}", setting.seed);
+        rounds.push(Round::new(number, random.u64(..)));
+        kill_once(&server, &mut rounds, moment, &mut random).with_context(said)?;
+        let mut dead = vec![server.bury()?];
+        if moment == Moment::Opening {
+            for _ in 0..random.u8(1..4) {
+                dead.push(kill_while_opening(setting, place, &mut random).with_context(said)?);
+                killed[Moment::Opening as usize] += 1;
+            }
+        } else {
+            killed[moment as usize] += 1;
         }
-    }
-}
-
-/// Makes files under a temporary name, makes them durable, renames them, makes that durable, until something fails.
-fn create(dir: &Path, writer: u64, all: &Mutex<Acknowledged>, stop: &AtomicBool, random: &mut Rng) {
-    for number in 0_u64.. {
-        let path = dir.join(format!("file-{writer}-{number}"));
-        let (seed, size) = (random.u64(..), random.u64(..FILE_BYTES_MAX));
-        let made = || -> std::io::Result<()> {
-            let temporary = path.with_extension("new");
-            let mut file = File::create(&temporary)?;
-            file.write_all(&content(seed, size))?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, &path)?;
-            sync_dir(dir)
-        };
-        if stop.load(Ordering::SeqCst) || made().is_err() {
-            return;
+        server = Server::start(&setting.binary, place.path()).with_context(said)?;
+        dead.into_iter().for_each(DeadMount::replaced);
+        let is_thorough = (number + 1).is_multiple_of(CHECK_EVERY) || number + 1 >= times;
+        if is_thorough {
+            server.offshoot(&["check"]).with_context(said)?;
         }
-        if let Ok(mut all) = all.lock() {
-            all.files.push((path, seed, size));
+        for round in &rounds {
+            round.verify_place(server.mount()).with_context(said)?;
         }
-    }
-}
-
-/// Clones a directory with one file that was never fsynced: the clone command itself makes it durable.
-fn clone_once(server: &Server, all: &Mutex<Acknowledged>, round: u64) -> Result<()> {
-    let source = format!("source-{round}");
-    let (seed, size) = (round + 1000, 30_000);
-    std::fs::create_dir(server.mount().join(&source))?;
-    std::fs::write(server.mount().join(&source).join("inside"), content(seed, size))?;
-    let destination = format!("clone-{round}");
-    server.clone_path(&format!("/{source}"), &format!("/{destination}"))?;
-    let path = server.mount().join(&destination).join("inside");
-    all.lock().map_err(|_| anyhow::anyhow!("a writer panicked"))?.clones.push((path, seed, size));
-    Ok(())
-}
-
-fn verify(all: &Acknowledged) -> Result<()> {
-    for (path, seed, size) in all.files.iter().chain(&all.clones) {
-        let found = std::fs::read(path).with_context(|| format!("{} is lost", path.display()))?;
-        ensure!(
-            found == content(*seed, *size),
-            "{} is damaged: {} bytes of {size}",
-            path.display(),
-            found.len()
-        );
-    }
-    for (path, records) in &all.appended {
-        let found = std::fs::read(path).with_context(|| format!("{} is lost", path.display()))?;
-        let whole = found.len() as u64 / RECORD_BYTES as u64;
-        ensure!(whole >= *records, "{} has {whole} of {records} records", path.display());
-        for (number, bytes) in found.chunks_exact(RECORD_BYTES).enumerate() {
-            ensure!(bytes == record(number as u64), "record {number} of {} is damaged", path.display());
+        // The newest is most in danger, and any of the others should be as it was.
+        let newest = rounds.len() - 1;
+        let other = random.usize(..=newest);
+        for (at, round) in rounds.iter().enumerate() {
+            if is_thorough || at == newest || at == other {
+                let found = round.verify(server.mount(), u64::MAX).with_context(said)?;
+                if at == newest {
+                    tally += found;
+                }
+            }
+        }
+        // Some make room by being removed while the server is killed.
+        while rounds.len() > ROUNDS_KEPT {
+            let world = World { server: &server, now: &|| 0 };
+            let mut round = rounds.remove(0);
+            round.remove(&world)?;
+            tally += round.verify(server.mount(), u64::MAX).with_context(said)?;
         }
     }
-    Ok(())
+    server.stop()?;
+    ensure!(tally.is_complete(), "not all that can be acknowledged was: {tally}");
+    let [writing, collecting, closing, opening, removing] = killed;
+    Ok(format!(
+        "{} kills ({writing} while writing, {collecting} while collecting, {closing} while closing, {opening} while \
+         opening, {removing} while a tree was removed); acknowledged and found: {tally}",
+        killed.iter().sum::<u64>()
+    ))
 }
 
-fn record(number: u64) -> Vec<u8> {
-    let mut bytes = vec![0; RECORD_BYTES];
-    Rng::with_seed(number).fill(&mut bytes);
-    bytes[..8].copy_from_slice(&number.to_le_bytes());
-    bytes
+/// Runs the programs of the last round and kills the server under them.
+fn kill_once(server: &Server, rounds: &mut [Round], moment: Moment, random: &mut Rng) -> Result<()> {
+    let world = World { server, now: &|| 0 };
+    let (newest, older) = rounds.split_last_mut().context("there is a round")?;
+    let before = Duration::from_millis(150 + random.u64(..700));
+    let pause = Duration::from_micros(random.u64(..60_000));
+    newest.run(&world, || {
+        std::thread::sleep(before);
+        match moment {
+            Moment::Writing | Moment::Opening => {
+                std::thread::sleep(pause);
+                server.kill_now()
+            }
+            Moment::Closing => {
+                server.terminate()?;
+                std::thread::sleep(pause);
+                server.kill_now()
+            }
+            Moment::Collecting => kill_during(server, pause, || server.offshoot(&["gc"]).map(drop)),
+            Moment::Removing => match random.choice(older.iter_mut()).filter(|round| !round.is_removed()) {
+                // Whether the command succeeds is noted in the round.
+                Some(round) => kill_during(server, pause / 4, || round.remove(&world)),
+                None => server.kill_now(),
+            },
+        }
+    })
 }
 
-fn content(seed: u64, size: u64) -> Vec<u8> {
-    let mut bytes = vec![0; size as usize];
-    Rng::with_seed(seed).fill(&mut bytes);
-    bytes
+/// Kills the server some time after `work` has begun, which may fail then.
+fn kill_during(server: &Server, pause: Duration, work: impl FnOnce() -> Result<()> + Send) -> Result<()> {
+    std::thread::scope(|scope| {
+        let working = scope.spawn(work);
+        std::thread::sleep(pause);
+        let killed = server.kill_now();
+        ensure!(working.join().is_ok(), "a command panicked");
+        killed
+    })
 }
 
-fn sync_dir(dir: &Path) -> std::io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn acknowledged(dir: &Path) -> Acknowledged {
-        std::fs::create_dir(dir).expect("a new directory");
-        let (file, log) = (dir.join("file"), dir.join("log"));
-        std::fs::write(&file, content(3, 5000)).expect("written");
-        std::fs::write(&log, [record(0), record(1), record(2)[..9].to_vec()].concat()).expect("written");
-        Acknowledged { files: vec![(file, 3, 5000)], appended: vec![(log, 2)], clones: Vec::new() }
-    }
-
-    #[test]
-    fn loss_and_damage_are_found_and_a_torn_unacknowledged_end_is_not_blamed() {
-        let dir = std::env::temp_dir().join(format!("offshoot-kill-test-{}", std::process::id()));
-        let mut all = acknowledged(&dir);
-        verify(&all).expect("all is there");
-        all.appended[0].1 = 3;
-        assert!(verify(&all).is_err());
-        all.appended[0].1 = 2;
-        std::fs::write(&all.files[0].0, content(3, 4999)).expect("written");
-        assert!(verify(&all).is_err());
-        std::fs::remove_dir_all(&dir).expect("it is there");
-    }
+fn kill_while_opening(setting: &Setting, place: &Place, random: &mut Rng) -> Result<DeadMount> {
+    let after = Duration::from_micros(random.u64(..150_000));
+    Server::start_and_kill(&setting.binary, place.path(), after).context("while opening")
 }
