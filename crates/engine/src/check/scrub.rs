@@ -121,16 +121,17 @@ pub(crate) async fn absent_items(
 /// Compares the stored manifest and segment table with what is in memory.
 async fn stored_manifest(inner: &Inner, checkpointer: &Checkpointer, found: &mut Damage<'_>) -> Result<()> {
     let manifest = &checkpointer.manifest;
-    let mut expected = vec![(manifest::path(manifest.number), manifest.encode())];
+    let mut expected = vec![(manifest::path(manifest.number), vec![manifest.encode()])];
     if manifest.table != 0 {
         let base = inner.table_base.lock().clone();
         let records: Vec<_> = base.iter().map(|(segment, record)| (*segment, Some(record.clone()))).collect();
-        expected
-            .push((manifest::table_path(manifest.table), manifest::encode_table(manifest.version, &records)));
+        // An older version may have written it.
+        let encodings = (1..=manifest.version).map(|version| manifest::encode_table(version, &records));
+        expected.push((manifest::table_path(manifest.table), encodings.collect()));
     }
-    for (path, bytes) in expected {
+    for (path, encodings) in expected {
         let fault = match inner.items.objects().get(&path, 0, u64::MAX).await {
-            Ok(stored) if stored == bytes => continue,
+            Ok(stored) if encodings.contains(&stored) => continue,
             Ok(_) => format!("{path} does not have the bytes that were written"),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
                 format!("{path} cannot be read: {error}")

@@ -7,7 +7,8 @@ use offshoot_engine::object::ObjectStore;
 use offshoot_engine::{Attributes, Ino, Kind, Pool, Result, SeekTarget};
 
 use super::bytes::{BLOCK, Sparse};
-use super::tree::{Id, Model, Node, ROOT};
+use super::node::Node;
+use super::tree::{Id, Model, ROOT};
 use crate::random::Chance;
 
 /// Files up to this size are read whole; of larger ones what is not in holes.
