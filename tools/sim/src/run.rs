@@ -287,7 +287,8 @@ impl World {
         match compared {
             Err(what) if self.faults.put_lies > 0 && self.media.has_lied() => {
                 // An object is gone that the store has confirmed: its loss is told, and nothing else is read instead.
-                if what.starts_with("cannot read") { Ok(false) } else { Err(what) }
+                let is_told = what.starts_with("cannot read") || what.starts_with("check found");
+                if is_told { Ok(false) } else { Err(what) }
             }
             compared => compared.map(|()| true),
         }

@@ -474,6 +474,7 @@ fn changes_wait_while_the_pool_is_repaired_and_are_in_it_afterwards() {
     pool.hold(small).unwrap();
     block_on(pool.unlink(directory, b"small")).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
+    let has_begun = std::sync::Barrier::new(2);
     let written = std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let mut written = 0_u64;
@@ -484,9 +485,13 @@ fn changes_wait_while_the_pool_is_repaired_and_are_in_it_afterwards() {
                     clone(&pool, directory, Ino::ROOT, &format!("c{written}"));
                 }
                 written += 1;
+                if written == 1 {
+                    has_begun.wait();
+                }
             }
             written
         });
+        has_begun.wait();
         for _ in 0..3 {
             let report = block_on(pool.repair(false)).unwrap();
             assert_eq!(report.remaining, []);
