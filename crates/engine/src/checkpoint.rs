@@ -34,9 +34,6 @@ use store::{FrameCollector, NodeStorer};
 
 type Table = BTreeMap<SegmentId, SegmentRecord>;
 
-/// Garbage nodes that one checkpoint takes apart, beside those that it replaced itself.
-const GARBAGE_BUDGET: usize = 20_000;
-
 /// What lives from checkpoint to checkpoint. One checkpoint runs at a time.
 pub(crate) struct Checkpointer {
     /// The newest manifest.
@@ -438,7 +435,7 @@ async fn account(
     let mut dead_ledger_nodes = this.manifest.ledger_dead.clone();
     dead_ledger_nodes.append(&mut this.lost_nodes.clone());
     counter.bury_ledger_nodes(&dead_ledger_nodes).await?;
-    let budget = if collect { usize::MAX } else { GARBAGE_BUDGET };
+    let budget = if collect { usize::MAX } else { inner.settings.garbage_nodes };
     counter.take_apart(budget).await?;
     let counted = counter.finish();
 

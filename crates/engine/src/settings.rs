@@ -42,6 +42,9 @@ pub struct Settings {
     /// Bits of name hashes that a new pool uses. All, but in tests that want collisions.
     #[doc(hidden)]
     pub name_hash_mask: u64,
+    /// Garbage nodes that one checkpoint takes apart, beside those that it replaced itself. Many, but in tests that want some left.
+    #[doc(hidden)]
+    pub garbage_nodes: usize,
     /// Realm ids that are given out, 0 included. All, but in tests that want to run out of them.
     #[doc(hidden)]
     pub realm_ids: u32,
@@ -73,6 +76,7 @@ impl Default for Settings {
             accept_loss: false,
             identity: std::array::from_fn(|_| random()),
             name_hash_mask: u64::MAX,
+            garbage_nodes: 20_000,
             realm_ids: crate::namespace::REALM_IDS,
             format_version: crate::format::VERSION,
         }

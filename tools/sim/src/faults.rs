@@ -35,7 +35,7 @@ impl Faults {
         let mut faults = Self { late_arrivals: random.one_in(2), ..Self::default() };
         faults.delay_micros = *random.pick(&[0, 200, 200, 5_000, 20_000]);
         faults.clock_jumps = random.one_in(5);
-        let rate = *random.pick(&[20, 60, 200, 800]);
+        let rate = *random.pick(&[60, 60, 200, 800]);
         match random.below(16) {
             0..=5 => {}
             6..=10 => {

@@ -30,6 +30,9 @@ struct Arguments {
     /// Operations of each client on each machine, on average
     #[arg(long, default_value_t = Plan::default().operations)]
     operations: u64,
+    /// Run the seeds first that failed once
+    #[arg(long)]
+    old_failures: bool,
     /// Go on after failures
     #[arg(long)]
     keep_going: bool,
@@ -79,7 +82,9 @@ fn main() -> ExitCode {
     let until = arguments.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
     let count = arguments.seeds.unwrap_or(if until.is_some() { u64::MAX } else { 100 });
     let (mut total, mut done, mut failed) = (Report::default(), 0, 0);
-    for seed in (0..count).map(|n| arguments.first.wrapping_add(n)) {
+    let old = if arguments.old_failures { old_failures() } else { Vec::new() };
+    let fresh = (0..count).map(|n| arguments.first.wrapping_add(n));
+    for seed in old.into_iter().chain(fresh) {
         if until.is_some_and(|until| start.elapsed() > until) {
             break;
         }
@@ -90,7 +95,7 @@ fn main() -> ExitCode {
                 failed += 1;
                 println!("seed {seed} FAILED: {}", failure.what);
                 println!(
-                    "  again: sim --machines {} --operations {} --seed {seed}",
+                    "  again: cargo xtask sim --machines {} --operations {} --seed {seed}",
                     plan.machines, plan.operations
                 );
                 if !arguments.keep_going {
@@ -101,6 +106,12 @@ fn main() -> ExitCode {
     }
     println!("{}", words(&total, done, failed, start.elapsed()));
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Seeds that failed once.
+fn old_failures() -> Vec<u64> {
+    let lines = include_str!("../failures.txt").lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split('\t').next()?.parse().ok()).collect()
 }
 
 /// Runs a seed; a panic is a failure too.

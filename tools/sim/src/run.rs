@@ -23,8 +23,8 @@ use crate::truth::{Truth, Watch};
 
 /// Virtual time that a phase may take before somebody must be waiting in vain.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
-/// Steps in which at least five minutes of virtual time must pass, else somebody runs in circles.
-const STEPS_MAX: u64 = 10_000_000;
+/// Steps in which at least some minutes of virtual time must pass, else somebody runs in circles.
+const STEPS_MAX: u64 = 4_000_000;
 
 /// How a world is made, beside its seed.
 #[derive(Clone, Debug)]
@@ -146,6 +146,7 @@ impl World {
             checkpoint_log_bytes: *random.pick(&[64 << 10, 1 << 20, 256 << 20]),
             segment_bytes: *random.pick(&[16 << 10, 128 << 10, 4 << 20]),
             reserve_bytes: 0,
+            garbage_nodes: *random.pick(&[20_000, 20_000, 100]),
             identity: [random.next(), random.next(), random.next(), random.next()],
             name_hash_mask: *random.pick(&[u64::MAX, u64::MAX, 0x3f, 0x0e]),
             ..Settings::default()
@@ -382,7 +383,7 @@ impl World {
         if end == End::Done && self.random.one_in(3) {
             self.close(machine, pool)?;
             self.die(machine);
-        } else if matches!(end, End::Done | End::Still) && self.random.one_in(4) && !self.faults.lie() {
+        } else if matches!(end, End::Done | End::Still) && self.random.one_in(3) && !self.faults.lie() {
             self.note("left behind alive");
             self.executor.freeze(machine);
             self.zombies.push((machine, pool));
@@ -533,7 +534,7 @@ impl World {
                 return Ok(false);
             }
             if self.executor.steps > mark.0 + STEPS_MAX {
-                if self.clock.elapsed() < mark.1 + Duration::from_secs(300) {
+                if self.clock.elapsed() < mark.1 + Duration::from_secs(100) {
                     return Err(format!("{doing}: somebody runs in circles"));
                 }
                 mark = (self.executor.steps, self.clock.elapsed());

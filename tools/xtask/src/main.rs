@@ -18,6 +18,7 @@ mod program;
 mod promise;
 mod report;
 mod server;
+mod sim;
 mod soak;
 mod suite;
 mod test;
@@ -53,6 +54,10 @@ enum Task {
     Power(power::PowerArguments),
     /// Kill the server, again and again, and see that nothing acknowledged is lost
     Kill(suite::kill::KillArguments),
+    /// Run whole pools in simulated worlds, against a model
+    Sim(sim::SimArguments),
+    /// Prove that the simulation catches bugs, and write docs/mutants.md
+    Mutants(sim::MutantsArguments),
     /// Check the house rules that no other tool knows
     Tidy,
     /// Put a server with little memory under load, print tables and write docs/load.md
@@ -96,6 +101,8 @@ fn run() -> Result<ExitCode> {
         Task::Golden => golden::run(),
         Task::Power(arguments) => power::run(&arguments),
         Task::Kill(arguments) => suite::kill::command(&arguments),
+        Task::Sim(arguments) => sim::run(&arguments),
+        Task::Mutants(arguments) => sim::mutants(&arguments),
         Task::Tidy => tidy::run(),
         Task::Load(arguments) => load::run(&arguments),
         Task::Bench(arguments) => bench(&arguments),

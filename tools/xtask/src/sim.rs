@@ -1,0 +1,153 @@
+//! `cargo xtask sim` and `cargo xtask mutants`: whole pools in simulated worlds, and the proof that those would notice.
+//!
+//! The worlds are a program of their own (`tools/sim`), compiled with optimisation and every assertion. `mutants` switches its
+//! seeded bugs on, one after the other, and writes how soon each was caught to docs/mutants.md.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::{program, suite, workspace};
+
+const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);
+/// What a seed may take that has begun when time is up.
+const MARGIN: Duration = Duration::from_secs(15 * 60);
+/// How long the worlds of `cargo xtask test` go on.
+const SHORT_MINUTES: f64 = 2.0;
+
+/// What `sim` is told.
+#[derive(Args)]
+pub(crate) struct SimArguments {
+    /// Run this seed alone and print what was done in it
+    #[arg(long, conflicts_with_all = ["seeds", "minutes", "first"])]
+    seed: Option<u64>,
+    /// How many seeds
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// How long; two minutes if nothing is said
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// The first seed, instead of a fresh one
+    #[arg(long)]
+    first: Option<u64>,
+    /// Machines that follow each other in a world
+    #[arg(long)]
+    machines: Option<u64>,
+    /// Operations of each client on each machine, on average
+    #[arg(long)]
+    operations: Option<u64>,
+    /// Go on after failures
+    #[arg(long)]
+    keep_going: bool,
+}
+
+/// What `mutants` is told.
+#[derive(Args)]
+pub(crate) struct MutantsArguments {
+    /// Minutes after which a seeded bug counts as not caught
+    #[arg(long, default_value_t = 5.0)]
+    minutes: f64,
+    /// Only this one; nothing is written to docs
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+}
+
+/// Runs worlds.
+pub(crate) fn run(arguments: &SimArguments) -> Result<ExitCode> {
+    let mut command = Command::new(build()?);
+    let mut option = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            command.args([name, &value]);
+        }
+    };
+    option("--machines", arguments.machines.map(|value| value.to_string()));
+    option("--operations", arguments.operations.map(|value| value.to_string()));
+    if let Some(seed) = arguments.seed {
+        option("--seed", Some(seed.to_string()));
+    } else {
+        let first = arguments.first.unwrap_or_else(suite::fresh_seed);
+        println!("first seed {first}");
+        option("--first", Some(first.to_string()));
+        option("--seeds", arguments.seeds.map(|value| value.to_string()));
+        let minutes = arguments.minutes.or(arguments.seeds.is_none().then_some(SHORT_MINUTES));
+        option("--minutes", minutes.map(|value| value.to_string()));
+    }
+    if arguments.keep_going {
+        command.arg("--keep-going");
+    }
+    let status = program::start(&mut command)?.wait(Duration::from_secs(7 * 24 * 3600))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The form of `cargo xtask test`: seeds that failed once, then fresh ones.
+pub(crate) fn step() -> Result<String> {
+    let mut command = Command::new(build()?);
+    let first = suite::fresh_seed();
+    command.args(["--old-failures", "--first", &first.to_string(), "--minutes", &SHORT_MINUTES.to_string()]);
+    let said = program::output(&mut command, MARGIN)?;
+    let last = said.lines().last().unwrap_or_default();
+    Ok(format!("first seed {first}: {last}"))
+}
+
+/// Switches the seeded bugs on and writes down how each was caught.
+pub(crate) fn mutants(arguments: &MutantsArguments) -> Result<ExitCode> {
+    let sim = build()?;
+    let list = program::output(Command::new(&sim).arg("--mutants"), Duration::from_secs(60))?;
+    let mut rows = Vec::new();
+    let mut missed = 0;
+    for line in list.lines() {
+        let (name, words) = line.split_once('\t').context("a line of --mutants has a name and words")?;
+        if arguments.only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
+        let start = Instant::now();
+        let mut command = Command::new(&sim);
+        command.args(["--first", "0", "--minutes", &arguments.minutes.to_string(), "--mutant", name]);
+        let output = command.output().with_context(|| format!("cannot run {}", sim.display()))?;
+        let seconds = start.elapsed().as_secs_f64();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let failure =
+            said.lines().find(|line| line.contains(" FAILED: ")).filter(|_| !output.status.success());
+        let (seed, how) = match failure.and_then(|line| line.split_once(" FAILED: ")) {
+            Some((seed, how)) => (seed.trim_start_matches("seed ").to_owned(), shorten(how)),
+            None => {
+                missed += 1;
+                (String::new(), "**not caught**".to_owned())
+            }
+        };
+        println!("{name}: {how} (seed {seed}, {seconds:.1} s)");
+        rows.push(format!("| `{name}` | {words} | {how} | {seed} | {seconds:.1} s |"));
+    }
+    ensure!(!rows.is_empty(), "there is no such seeded bug; `--mutants` of the simulation lists them");
+    println!("{} caught, {missed} not", rows.len() - missed);
+    if arguments.only.is_none() {
+        let page = format!("{HEAD}{}\n", rows.join("\n"));
+        std::fs::write(workspace::root().join("docs/mutants.md"), page)?;
+    }
+    Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+const HEAD: &str = "# Seeded bugs\n\n\
+    Tests that never fail prove nothing. Each line here is a bug that somebody tired might have written into the engine. It is \
+    there,\nbehind the feature `simulation` that no shipped program has, and off; `cargo xtask mutants` switches them on one after \
+    the\nother, lets simulated worlds run from seed 0 on until one fails, and writes this page. The code is in\n\
+    [mutant.rs](../crates/engine/src/simulation/mutant.rs).\n\n\
+    | name | what is wrong | what the simulation said first | seed | caught after |\n\
+    |---|---|---|---|---|\n";
+
+/// The start of what was said, fit for a cell of a table.
+fn shorten(words: &str) -> String {
+    let short: String = words.chars().take(90).collect();
+    let dots = if words.chars().count() > 90 { " ..." } else { "" };
+    format!("{}{dots}", short.replace('|', "/").trim_end())
+}
+
+fn build() -> Result<PathBuf> {
+    let mut command = workspace::cargo();
+    command.args(["build", "--quiet", "--package", "sim", "--profile", "sim"]);
+    program::show(&mut command, BUILD_LIMIT)?;
+    Ok(workspace::target_dir().join("sim/sim"))
+}
