@@ -211,6 +211,28 @@ pub(crate) fn replace(
     nodes: &dyn Nodes,
 ) -> Result<(), Missing> {
     spill(content, frames);
+    let is_one_step = match &extents[..] {
+        [] => true,
+        [(offset, _)] => *offset == from,
+        _ => false,
+    };
+    if is_one_step || !matches!(content, Content::Tree(_)) {
+        return replace_in_steps(content, from, to, extents, nodes);
+    }
+    // A node that is missing at one step must leave nothing of the steps before it.
+    let mut changed = content.clone();
+    replace_in_steps(&mut changed, from, to, extents, nodes)?;
+    *content = changed;
+    Ok(())
+}
+
+fn replace_in_steps(
+    content: &mut Content,
+    from: u64,
+    to: u64,
+    extents: Vec<(u64, Extent)>,
+    nodes: &dyn Nodes,
+) -> Result<(), Missing> {
     let mut extents = extents.into_iter().peekable();
     match (&content, extents.next_if(|(offset, _)| matches!(content, Content::Tree(_)) && *offset == from)) {
         (Content::Tree(_), Some((_, first))) => {

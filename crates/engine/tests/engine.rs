@@ -29,6 +29,8 @@ mod model_seeds;
 mod realms;
 #[path = "engine/repair.rs"]
 mod repair;
+#[path = "engine/steps.rs"]
+mod steps;
 #[path = "engine/sweep.rs"]
 mod sweep;
 #[path = "engine/world.rs"]

@@ -217,15 +217,17 @@ impl Change<'_> {
         self.change_inode(destination, &mut |inode, nodes| {
             check_file(inode)?;
             let end = check_end(destination_offset, length)?;
+            // On a copy: a node that is missing at one step must leave nothing of the steps before it.
+            let mut content = inode.content.clone();
             if whole && inode.size <= length {
-                inode.content = from.content.clone();
+                content = from.content.clone();
             } else if let Content::Inline(bytes) = &from.content {
                 let first = source_offset.min(bytes.len() as u64) as usize;
                 let last = source_end.min(bytes.len() as u64) as usize;
-                content::punch(&mut inode.content, destination_offset, end, nodes)?;
+                content::punch(&mut content, destination_offset, end, nodes)?;
                 if first < last {
                     let data = WriteData::Bytes(Bytes::copy_from_slice(&bytes[first..last]));
-                    content::write(&mut inode.content, destination_offset, &data, &frames, nodes)?;
+                    content::write(&mut content, destination_offset, &data, &frames, nodes)?;
                 }
             } else {
                 let pieces = if whole {
@@ -240,16 +242,10 @@ impl Change<'_> {
                     extent.length = (last - first) as u32;
                     (first - source_offset + destination_offset, extent)
                 });
-                content::replace(
-                    &mut inode.content,
-                    destination_offset,
-                    end,
-                    moved.collect(),
-                    &frames,
-                    nodes,
-                )?;
+                content::replace(&mut content, destination_offset, end, moved.collect(), &frames, nodes)?;
             }
-            inode.allocated = content::allocated(&inode.content, nodes)?;
+            inode.allocated = content::allocated(&content, nodes)?;
+            inode.content = content;
             inode.size = inode.size.max(end);
             inode.mtime = time;
             Ok(())

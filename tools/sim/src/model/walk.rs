@@ -143,7 +143,10 @@ fn compare_at(model: &Model, id: Id, seen: &Seen, path: &str, pairs: &mut Pairs)
         return differs("targets");
     }
     if seen.content != node.content {
-        return Err(format!("{path:?}: content differs: {}", first_difference(node, &seen.content)));
+        return Err(format!(
+            "{path:?} (node {id}): content differs: {}",
+            first_difference(node, &seen.content)
+        ));
     }
     if !seen.children.keys().eq(node.children.keys()) {
         let show = |names: Vec<&Vec<u8>>| {
