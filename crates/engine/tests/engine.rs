@@ -21,6 +21,8 @@ mod golden;
 mod limits;
 #[path = "engine/log_damage.rs"]
 mod log_damage;
+#[path = "engine/meanwhile.rs"]
+mod meanwhile;
 #[path = "engine/model.rs"]
 mod model;
 #[path = "engine/model_seeds.rs"]
@@ -31,7 +33,13 @@ mod realms;
 mod repair;
 #[path = "engine/steps.rs"]
 mod steps;
+#[path = "engine/replaced.rs"]
+mod replaced;
 #[path = "engine/sweep.rs"]
 mod sweep;
+#[path = "engine/uncertain.rs"]
+mod uncertain;
+#[path = "engine/wire.rs"]
+mod wire;
 #[path = "engine/world.rs"]
 mod world;

@@ -1,0 +1,183 @@
+//! What one operation does while another one waits: for the store, or for memory.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::executor::block_on;
+use offshoot_engine::object::Call;
+use offshoot_engine::{Clock, CloneOptions, Ino, Kind, OpenMode, Pool, Settings, Timestamp};
+
+use crate::wire::{Trouble, Wire, poll};
+use crate::world::{World, at, create, file, new, read};
+
+type Running<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// Runs the background and some operations in turns, until the operations are done. False if they never are: then nothing
+/// changes from one turn to the next.
+fn all_end(pool: &Pool, mut running: Vec<Running<'_>>) -> bool {
+    let mut background = Box::pin(pool.checkpoint_in_background());
+    for _ in 0..1_000 {
+        assert!(poll(&mut background).is_pending());
+        running.retain_mut(|operation| poll(operation).is_pending());
+        if running.is_empty() {
+            return true;
+        }
+    }
+    false
+}
+
+/// A clock by which nothing is ever due: the background works when it is told to, and only then.
+struct StillClock;
+
+impl Clock for StillClock {
+    fn now(&self) -> Timestamp {
+        Timestamp { secs: 1, nanos: 0 }
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+fn open_still(world: &World, memory_bytes: u64) -> Pool {
+    let settings = Settings { memory_bytes, ..world.settings.clone() };
+    block_on(Pool::open(world.storage(), Arc::new(StillClock), settings, OpenMode::CreateIfMissing)).unwrap()
+}
+
+/// A world with a directory of many files, of which nothing is in memory.
+fn cold_directory(wire: &Arc<Wire>, world: &World) -> Pool {
+    let pool = wire.open(world);
+    create(&pool, Ino::ROOT, "d", Kind::Directory);
+    for n in 0..600 {
+        file(&pool, &format!("d/f{n}"), b"x");
+    }
+    block_on(pool.close()).unwrap();
+    wire.open(world)
+}
+
+/// An operation that has to fetch a node lets go of the lock. The collector deleted the object of that node meanwhile, and the
+/// operation said that a segment was missing, though nothing was damaged.
+#[test]
+fn what_an_operation_fetches_is_not_deleted_meanwhile() {
+    let world = World::new();
+    let wire = Wire::to(&world);
+    let pool = cold_directory(&wire, &world);
+    let directory = at(&pool, "d");
+    wire.plan(Call::Get, "segments/", Trouble::Held, 1);
+    let mut created = Box::pin(pool.create(directory, b"new", new(Kind::File)));
+    assert!(poll(&mut created).is_pending());
+    assert_eq!(wire.troubles(), 1);
+
+    // All that it could be waiting for is replaced and moved, and the old places are given up.
+    for n in 0..600 {
+        block_on(pool.unlink(directory, format!("f{n}").as_bytes())).unwrap();
+    }
+    for _ in 0..2 {
+        block_on(pool.gc()).unwrap();
+    }
+    wire.let_go();
+    block_on(created).unwrap();
+    at(&pool, "d/new");
+    assert_eq!(block_on(pool.status()).unreadable_items, 0);
+    assert_eq!(block_on(pool.check()).unwrap().findings, []);
+}
+
+/// The space of a tree was looked up in the newest segment table only. A segment that a checkpoint had moved or dropped since the
+/// walk began was reported as damage.
+#[test]
+fn usage_is_of_the_state_that_it_began_with() {
+    let world = World::new();
+    let wire = Wire::to(&world);
+    let pool = cold_directory(&wire, &world);
+    let expected = block_on(pool.usage(at(&pool, "d"))).unwrap();
+    drop(pool);
+
+    let pool = wire.open(&world);
+    let directory = at(&pool, "d");
+    wire.hold_get_after_put("manifests/");
+    let mut usage = Box::pin(pool.usage(directory));
+    assert!(poll(&mut usage).is_pending());
+    assert_eq!(wire.troubles(), 1);
+
+    block_on(pool.remove_tree(Ino::ROOT, b"d")).unwrap();
+    pool.forget(directory, u64::MAX >> 1);
+    for _ in 0..2 {
+        block_on(pool.gc()).unwrap();
+    }
+    assert!(block_on(pool.lookup(Ino::ROOT, b"d")).is_err());
+    wire.let_go();
+    assert_eq!(block_on(usage).unwrap(), expected);
+    assert_eq!(block_on(pool.status()).unreadable_items, 0);
+}
+
+/// Frames of writes that waited for memory counted as what a checkpoint would store, which it could not: they are of no state yet.
+/// With several large writes waiting, all waited for each other for ever.
+#[test]
+fn writes_that_wait_for_memory_do_not_wait_for_each_other() {
+    let world = World::new();
+    let pool = open_still(&world, 3 << 20);
+    let names: Vec<_> = (0..4).map(|n| format!("f{n}")).collect();
+    let inos: Vec<_> = names.iter().map(|name| create(&pool, Ino::ROOT, name, Kind::File)).collect();
+    let writes: Vec<Running<'_>> = inos
+        .iter()
+        .zip(1_u8..)
+        .map(|(ino, byte)| {
+            let data = Bytes::from(vec![byte; 900_000]);
+            let pool = &pool;
+            Box::pin(async move { pool.write(*ino, 0, data, false).await.map(|_| ()).unwrap() })
+                as Running<'_>
+        })
+        .collect();
+    assert!(all_end(&pool, writes), "the writes wait for ever");
+    assert!(pool.metrics().memory_waits.get() > 0, "none had to wait");
+    for (ino, byte) in inos.iter().zip(1_u8..) {
+        assert!(read(&pool, *ino) == vec![byte; 900_000]);
+    }
+}
+
+/// A pool with far more changed nodes of a directory in memory than may be: a start has replayed them from the log.
+fn full_of_changes(world: &World) -> Pool {
+    let pool = world.open();
+    file(&pool, "other", b"x");
+    let directory = create(&pool, Ino::ROOT, "d", Kind::Directory);
+    for n in 0..6_000 {
+        block_on(pool.create(directory, format!("f{n}").as_bytes(), new(Kind::File))).unwrap();
+    }
+    block_on(pool.sync()).unwrap();
+    drop(pool);
+    open_still(world, 1 << 20)
+}
+
+/// A removal kept the changed nodes of its directory in memory, to see whether they were still the same, and then waited until
+/// fewer were: for itself, for ever.
+#[test]
+fn the_removal_of_a_changed_tree_does_not_wait_for_itself() {
+    let world = World::new();
+    let pool = full_of_changes(&world);
+    let removal = async { pool.remove_tree(Ino::ROOT, b"d").await.unwrap() };
+    assert!(all_end(&pool, vec![Box::pin(removal)]), "the removal waits for ever");
+    assert!(pool.metrics().memory_waits.get() > 0, "it did not have to wait");
+    assert!(block_on(pool.lookup(Ino::ROOT, b"d")).is_err());
+}
+
+/// The same of a clone that replaces such a directory.
+#[test]
+fn a_clone_over_a_changed_tree_does_not_wait_for_itself() {
+    let world = World::new();
+    let pool = full_of_changes(&world);
+    let options = CloneOptions { replace: true, ..CloneOptions::default() };
+    let clone = async {
+        let source = pool.lookup(Ino::ROOT, b"other").await.unwrap().ino;
+        pool.clone_inode(source, Ino::ROOT, b"d", options).await.unwrap();
+    };
+    assert!(all_end(&pool, vec![Box::pin(clone)]), "the clone waits for ever");
+    assert!(pool.metrics().memory_waits.get() > 0, "it did not have to wait");
+    assert_eq!(block_on(pool.lookup(Ino::ROOT, b"d")).unwrap().kind, Kind::File);
+}
