@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Mutex;
 
 use anyhow::Result;
 use fastrand::Rng;
@@ -40,6 +41,8 @@ pub(super) fn round(
     std::fs::create_dir(dir.join("second"))?;
     let open = |dir: &Path| openat(CWD, dir, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty());
     let place = Place { dirs: [open(dir)?, open(&dir.join("second"))?] };
+    // What was held stays open to the end of the round, so that its number is nobody else's.
+    let kept = Mutex::new(Vec::new());
     together(threads, random, |thread, began, random| {
         let mut held: Vec<Held> = Vec::new();
         let mut events = Vec::new();
@@ -61,6 +64,9 @@ pub(super) fn round(
                 };
             }
             events.push(event);
+        }
+        if let Ok(mut kept) = kept.lock() {
+            kept.append(&mut held);
         }
         events
     })

@@ -75,7 +75,9 @@ impl State {
     }
 
     fn identity(&self, ino: u64) -> Option<u8> {
-        self.nodes.iter().find(|(_, node)| node.ino == ino).map(|(identity, _)| *identity)
+        // A local file system gives the number of an inode that is gone to another.
+        let same = self.nodes.iter().filter(|(_, node)| node.ino == ino);
+        same.max_by_key(|(_, node)| node.links).map(|(identity, _)| *identity)
     }
 
     fn make(&mut self, identity: u8, ino: u64, directory: bool) {
