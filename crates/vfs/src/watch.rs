@@ -45,9 +45,12 @@ pub trait Watcher: Send + Sync {
     /// Something changed, by a session or (`None`) by the control plane. Must not block. Access times are not told.
     fn changed(&self, change: Change<'_>, session: Option<SessionId>);
 
-    /// Returns when what was told before has reached the cache, or after a time limit of its own. May block; called
-    /// on a thread that serves nobody.
-    fn settle(&self) {}
+    /// Returns when what was told before has reached the cache, or after a time limit of its own, which has to be short where a
+    /// client waits for the answer (`from_client`): it may hold locks that the cache needs to take word of a change. May
+    /// block; called on a thread that serves nobody.
+    fn settle(&self, from_client: bool) {
+        let _ = from_client;
+    }
 }
 
 /// What is about to be cloned.
@@ -119,14 +122,15 @@ impl Vfs {
         })
     }
 
-    /// Waits until caches have heard of what changed.
-    pub(crate) async fn settle_clients(&self) {
+    /// Waits until caches have heard of what changed; see [`Watcher::settle`].
+    pub(crate) async fn settle_clients(&self, from_client: bool) {
         let watchers: Vec<Arc<dyn Watcher>> =
             self.inner.watch.watchers.read().iter().filter_map(Weak::upgrade).collect();
         if watchers.is_empty() {
             return;
         }
-        let settled = aside("settle", move || watchers.iter().for_each(|watcher| watcher.settle())).await;
+        let settled =
+            aside("settle", move || watchers.iter().for_each(|watcher| watcher.settle(from_client))).await;
         if let Err(error) = settled {
             tracing::warn!(%error, "caches of mounts may be out of date for a while");
         }

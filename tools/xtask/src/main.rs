@@ -42,7 +42,7 @@ struct Arguments {
 enum Task {
     /// Install what the tests need and pass all of them
     Test(test::TestArguments),
-    /// Run the long forms of fsx, fio, stress and kill
+    /// Run the long forms of fsx, histories, fio, stress and kill
     Soak(soak::SoakArguments),
     /// Damage every byte and object of small pools, and see that nothing wrong is shown and all can be repaired
     Corrupt(corrupt::CorruptArguments),

@@ -24,6 +24,7 @@ type Suite = (&'static str, fn(&Setting) -> Result<String>);
 
 const SUITES: &[Suite] = &[
     ("fsx", suite::fsx::run),
+    ("histories", suite::histories::run),
     ("fio", suite::fio::run),
     ("stress", suite::stress::run),
     ("kill", suite::kill::run),

@@ -3,6 +3,7 @@
 pub(crate) mod conformance;
 pub(crate) mod fio;
 pub(crate) mod fsx;
+pub(crate) mod histories;
 pub(crate) mod kill;
 pub(crate) mod pjdfstest;
 pub(crate) mod postgres;

@@ -74,6 +74,7 @@ const STEPS: &[Step] = &[
     mounted("conformance", "our own POSIX suite", &[], suite::conformance::run),
     mounted("pjdfstest", "passes what ext4 passes", &["e2fsprogs"], suite::pjdfstest::run),
     mounted("fsx", "random operations against a copy in memory", &[], suite::fsx::run),
+    mounted("histories", "what threads do at one time has an order", &[], suite::histories::run),
     mounted("trees", "real source trees, cloned, compared and built", &["diffutils"], suite::trees::run),
     mounted("sqlite", "a database cloned under load", &["sqlite3"], suite::sqlite::run),
     mounted("postgres", "a database server cloned under load", &["postgresql"], suite::postgres::run),

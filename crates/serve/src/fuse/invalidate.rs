@@ -20,6 +20,9 @@ use super::node;
 const QUEUE_MAX: usize = 1 << 16;
 /// Longest wait for room in the queue, or for what is queued to be sent.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same where a client has asked. What holds the kernel up may be the very request that waits: an unlink of the source of a clone, for
+/// one, holds its directory and waits for the source, which the clone holds until it is answered.
+const PATIENCE_OF_CLIENT: Duration = Duration::from_millis(250);
 
 /// The queue of one mount.
 pub(super) struct Invalidation {
@@ -112,10 +115,10 @@ impl Watcher for Invalidation {
         self.push(notice, session.is_none());
     }
 
-    fn settle(&self) {
+    fn settle(&self, from_client: bool) {
         let mut state = self.state.lock();
         let goal = state.queued;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + if from_client { PATIENCE_OF_CLIENT } else { PATIENCE };
         while state.sent < goal && !state.ended {
             if self.moved.wait_until(&mut state, deadline).timed_out() {
                 tracing::warn!(
@@ -177,7 +180,7 @@ mod tests {
         let queue = Invalidation::new(None);
         queue.changed(attributes(5), None);
         queue.end();
-        queue.settle();
+        queue.settle(false);
         queue.changed(attributes(6), None);
         assert!(queue.state.lock().waiting.is_empty());
     }

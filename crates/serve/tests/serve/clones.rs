@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
 
 use offshoot_vfs::ClonePath;
 use rustix::fs::XattrFlags;
@@ -35,6 +37,34 @@ fn a_directory_can_be_cloned_into_itself() {
     clone_by_attribute(&world, "d", "/d/copy").unwrap();
     assert_eq!(fs::read(world.path("d/copy/f")).unwrap(), b"content");
     assert!(fs::metadata(world.path("d/copy/copy")).is_err());
+}
+
+/// An unlink holds the directory and waits for the file, the clone holds the file until it is answered, and word of the new name
+/// waits for the directory. Both took the two seconds that the server waits for a kernel that is slow.
+#[test]
+fn a_clone_beside_a_source_that_is_removed_meanwhile_is_answered_soon() {
+    let world = World::new();
+    for round in 0..30 {
+        let (source, name) = (world.path("f"), format!("c-{round}"));
+        fs::write(&source, b"content").unwrap();
+        let file = fs::File::open(&source).unwrap();
+        let (start, barrier) = (Instant::now(), Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                barrier.wait();
+                fs::remove_file(&source).unwrap();
+            });
+            barrier.wait();
+            let value = format!("/{name}");
+            rustix::fs::fsetxattr(&file, "user.offshoot.clone", value.as_bytes(), XattrFlags::empty())
+                .unwrap();
+        });
+        let took = start.elapsed();
+        assert!(took < Duration::from_millis(1500), "round {round} took {took:?}");
+        while fs::read(world.path(&name)).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(5), "{name} is not shown");
+        }
+    }
 }
 
 #[test]

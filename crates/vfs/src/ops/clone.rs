@@ -46,12 +46,13 @@ impl Vfs {
         let source_reference = self.resolve_for(caller, source).await?;
         let from = Source { ino: source_reference.ino(), path: source, from_client: false };
         let (_, attributes) = self.clone_to(caller, from, destination, options).await?;
-        self.settle_clients().await;
+        self.settle_clients(false).await;
         Ok(attributes)
     }
 
     /// The clone that setting [`crate::CLONE_ATTRIBUTE`] asks for. The client that set it hears of the new name like all others. It holds a lock
-    /// on the source until it has its answer, so a clone right into its own source does not wait until the client has heard.
+    /// on the source until it has its answer, so a clone right into its own source does not wait until the client has heard, and others
+    /// wait only a short time: who removes, replaces or links the source meanwhile holds the directory and waits for the source.
     pub(crate) async fn clone_by_attribute(&self, caller: &Caller, ino: Ino, value: &[u8]) -> Result<()> {
         let destination = value.strip_suffix(b"\0").unwrap_or(value);
         let source = self.pool().path(ino).await?;
@@ -59,7 +60,7 @@ impl Vfs {
         let from = Source { ino, path: &source, from_client: true };
         let (parent, _) = sessionless.clone_to(caller, from, destination, ClonePath::default()).await?;
         if parent != ino {
-            self.settle_clients().await;
+            self.settle_clients(true).await;
         }
         Ok(())
     }

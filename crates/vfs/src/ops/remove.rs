@@ -57,7 +57,7 @@ impl Vfs {
             }
             _ => self.unlink(caller, parent, &name).await?,
         }
-        self.settle_clients().await;
+        self.settle_clients(false).await;
         Ok(())
     }
 

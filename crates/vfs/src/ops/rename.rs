@@ -61,7 +61,7 @@ impl Vfs {
         let (parent, name) = self.resolve_parent_for(caller, from).await?;
         let (new_parent, new_name) = self.resolve_parent_for(caller, to).await?;
         self.rename(caller, parent.ino(), &name, new_parent.ino(), &new_name, mode).await?;
-        self.settle_clients().await;
+        self.settle_clients(false).await;
         Ok(())
     }
 

@@ -23,7 +23,7 @@ impl Watcher for Ear {
         self.0.lock().push((words, session));
     }
 
-    fn settle(&self) {
+    fn settle(&self, _: bool) {
         self.0.lock().push(("settled".to_owned(), None));
     }
 }
