@@ -31,10 +31,10 @@ mod model_seeds;
 mod realms;
 #[path = "engine/repair.rs"]
 mod repair;
-#[path = "engine/steps.rs"]
-mod steps;
 #[path = "engine/replaced.rs"]
 mod replaced;
+#[path = "engine/steps.rs"]
+mod steps;
 #[path = "engine/sweep.rs"]
 mod sweep;
 #[path = "engine/uncertain.rs"]
