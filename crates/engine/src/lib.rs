@@ -40,6 +40,7 @@ pub mod settings;
 #[doc(hidden)]
 pub mod simulation;
 #[cfg(not(feature = "simulation"))]
+#[allow(dead_code, unreachable_pub, reason = "there is nobody to use it")]
 mod simulation;
 mod tree;
 mod usage;

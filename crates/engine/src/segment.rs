@@ -88,7 +88,7 @@ impl SegmentRecord {
 mod tests {
     use super::*;
 
-    /// Fuzzing found that `segments/+1-1` was taken for `segments/0000000001-00000001`, which would have been deleted in its
+    /// It was seen that `segments/+1-1` was taken for `segments/0000000001-00000001`, which would have been deleted in its
     /// place, and that a number that no segment can have made the next start panic.
     #[test]
     fn an_object_has_one_name() {

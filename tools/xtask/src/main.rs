@@ -16,6 +16,7 @@ mod place;
 mod power;
 mod program;
 mod promise;
+mod reliability;
 mod report;
 mod server;
 mod sim;
@@ -54,6 +55,8 @@ enum Task {
     Power(power::PowerArguments),
     /// Kill the server, again and again, and see that nothing acknowledged is lost
     Kill(suite::kill::KillArguments),
+    /// Run everything that docs/reliability.md tells of, in its long form
+    Reliability(reliability::ReliabilityArguments),
     /// Run whole pools in simulated worlds, against a model
     Sim(sim::SimArguments),
     /// Prove that the simulation catches bugs, and write docs/mutants.md
@@ -101,6 +104,7 @@ fn run() -> Result<ExitCode> {
         Task::Golden => golden::run(),
         Task::Power(arguments) => power::run(&arguments),
         Task::Kill(arguments) => suite::kill::command(&arguments),
+        Task::Reliability(arguments) => reliability::run(&arguments),
         Task::Sim(arguments) => sim::run(&arguments),
         Task::Mutants(arguments) => sim::mutants(&arguments),
         Task::Tidy => tidy::run(),

@@ -176,7 +176,7 @@ mod tests {
         }
     }
 
-    /// Fuzzing found that 0x80 0x00 was read as 0: two nodes of different bytes meant the same.
+    /// It was seen that 0x80 0x00 was read as 0: two nodes of different bytes meant the same.
     #[test]
     fn a_number_that_could_be_shorter_is_refused() {
         for longer in [&[0x80, 0][..], &[0xff, 0], &[0x81, 0x80, 0], &[0x80; 11], &[0xff; 10]] {
