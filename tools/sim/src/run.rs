@@ -25,6 +25,9 @@ use crate::truth::{Truth, Watch};
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 /// Steps in which at least some minutes of virtual time must pass, else somebody runs in circles.
 const STEPS_MAX: u64 = 4_000_000;
+/// Real time after which a phase is given up: a seed takes a fraction of a second. It is looked at after so many steps.
+const REAL_TIME_MAX: Duration = Duration::from_secs(60);
+const REAL_TIME_STEPS: u64 = 1000;
 
 /// How a world is made, beside its seed.
 #[derive(Clone, Debug)]
@@ -509,6 +512,7 @@ impl World {
         let until = self.clock.elapsed() + PATIENCE;
         let mut mark = (self.executor.steps, self.clock.elapsed());
         self.stands_still = false;
+        let begun = std::time::Instant::now();
         while !is_over(self) {
             if self.executor.step() == Step::Stuck {
                 return Err(format!("{doing}: everybody waits for somebody else"));
@@ -532,6 +536,9 @@ impl World {
                 self.note("stands still");
                 self.stands_still = true;
                 return Ok(false);
+            }
+            if self.executor.steps.is_multiple_of(REAL_TIME_STEPS) && begun.elapsed() > REAL_TIME_MAX {
+                return Err(format!("{doing}: no end after a minute of real time"));
             }
             if self.executor.steps > mark.0 + STEPS_MAX {
                 if self.clock.elapsed() < mark.1 + Duration::from_secs(100) {
