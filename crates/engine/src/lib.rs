@@ -40,7 +40,7 @@ pub mod settings;
 #[doc(hidden)]
 pub mod simulation;
 #[cfg(not(feature = "simulation"))]
-#[allow(dead_code, unreachable_pub, reason = "there is nobody to use it")]
+#[allow(unreachable_pub, reason = "it is reached where the feature is on")]
 mod simulation;
 mod tree;
 mod usage;

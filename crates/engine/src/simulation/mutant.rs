@@ -7,6 +7,7 @@ macro_rules! mutants {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Mutant { $($(#[doc = $doc])+ $mutant),+ }
 
+        #[cfg(feature = "simulation")]
         impl Mutant {
             /// All of them.
             pub const ALL: &'static [Mutant] = &[$(Mutant::$mutant),+];
