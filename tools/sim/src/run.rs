@@ -131,6 +131,8 @@ struct World {
     /// Machines that were left behind alive, with their pools.
     zombies: Vec<(Machine, Pool)>,
     stands_still: bool,
+    /// Objects that were put may be gone.
+    puts_lie: bool,
 }
 
 type Verdict<T = ()> = std::result::Result<T, String>;
@@ -140,6 +142,7 @@ impl World {
         let mut random = Random(seed ^ 0x6f66_6673_686f_6f74);
         let clock = VirtualClock::default();
         let faults = Faults::choose(&mut random);
+        let puts_lie = faults.put_lies > 0;
         let media = Media::new(random.next(), &clock, faults.clone());
         let settings = Settings {
             compression: *random.pick(&[Compression::Lz4, Compression::None, Compression::Zstd(1)]),
@@ -180,6 +183,7 @@ impl World {
             report: Report::default(),
             zombies: Vec::new(),
             stands_still: false,
+            puts_lie,
         }
     }
 
@@ -289,7 +293,7 @@ impl World {
         self.watch.running.set(NETWORK);
         self.media.set_calm(false);
         match compared {
-            Err(what) if self.faults.put_lies > 0 && self.media.has_lied() => {
+            Err(what) if self.puts_lie && self.media.has_lied() => {
                 // An object is gone that the store has confirmed: its loss is told, and nothing else is read instead.
                 let is_told = what.starts_with("cannot read") || what.starts_with("check found");
                 if is_told { Ok(false) } else { Err(what) }
@@ -568,6 +572,10 @@ impl World {
         self.media.set_calm(true);
         self.plan.die_at_step = Some(u64::MAX);
         let Some((machine, pool)) = self.start()? else { return Ok(()) };
+        if self.puts_lie && self.media.has_lied() {
+            // What is gone cannot be freed.
+            return Ok(());
+        }
         self.media.set_calm(true);
         let failed = |what: &str, error: offshoot_engine::Error| format!("{what}: {error}");
         let mut model: Model = self.truth.borrow().model.clone();

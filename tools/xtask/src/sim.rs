@@ -16,7 +16,7 @@ const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);
 /// What a seed may take that has begun when time is up.
 const MARGIN: Duration = Duration::from_secs(15 * 60);
 /// How long the worlds of `cargo xtask test` go on.
-const SHORT_MINUTES: f64 = 2.0;
+const SHORT_MINUTES: f64 = 1.0;
 
 /// What `sim` is told.
 #[derive(Args)]
@@ -27,7 +27,7 @@ pub(crate) struct SimArguments {
     /// How many seeds
     #[arg(long)]
     seeds: Option<u64>,
-    /// How long; two minutes if nothing is said
+    /// How long; a minute if nothing is said
     #[arg(long)]
     minutes: Option<f64>,
     /// The first seed, instead of a fresh one

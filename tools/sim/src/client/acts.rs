@@ -374,7 +374,8 @@ impl Client {
         let size = self.size(id);
         let time = Timestamp { secs: self.random.below(1 << 33) as i64 - (1 << 32), nanos: 7 };
         let mut set = Set {
-            mode: self.random.one_in(3).then(|| self.random.below(0o10000) as u32),
+            // Who makes something in a directory looks at its set-group-id bit a moment before.
+            mode: self.random.one_in(3).then(|| self.random.below(0o10000) as u32 & !0o2000),
             size: self.random.one_in(2).then(|| self.offset(size)),
             atime: self.random.one_in(4).then_some(time),
             mtime: self.random.one_in(4).then_some(time),
