@@ -16,7 +16,7 @@ use rustc_hash::FxHashMap;
 
 use crate::address::{Address, ItemKind, SegmentId};
 use crate::format::manifest::Manifest;
-use crate::kinds::{DirectoryTree, FileTree, FrameLink, Ledger, SideTree};
+use crate::kinds::{FrameLink, Ledger};
 use crate::segment::{Born, Items, Pinned};
 use crate::simulation::mutant::{self, Mutant};
 use crate::tree::{self, AnyNode, Body, Branch, Link, Missing, Node, Nodes, Root, Tree, Visitor};
@@ -38,15 +38,6 @@ impl EdgeCollector {
 }
 
 impl Visitor for EdgeCollector {
-    fn directory(&mut self, link: &Link<DirectoryTree>) {
-        self.add(link.address(), ItemKind::Directory);
-    }
-    fn file(&mut self, link: &Link<FileTree>) {
-        self.add(link.address(), ItemKind::File);
-    }
-    fn side(&mut self, link: &Link<SideTree>) {
-        self.add(link.address(), ItemKind::Side);
-    }
     fn frame(&mut self, link: &FrameLink) {
         // What was lost is nowhere, and has no count.
         if !link.is_lost() {

@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::address::{Address, ItemKind};
 use crate::checkpoint::checkpoint;
-use crate::kinds::{DirectoryTree, FileTree, FrameLink, SideTree, visit_inode};
+use crate::kinds::{FrameLink, visit_inode};
 use crate::namespace::Trail;
 use crate::pool::Inner;
 use crate::record::Inode;
@@ -42,15 +42,6 @@ impl Links {
 }
 
 impl Visitor for Links {
-    fn directory(&mut self, link: &Link<DirectoryTree>) {
-        self.tree(link);
-    }
-    fn file(&mut self, link: &Link<FileTree>) {
-        self.tree(link);
-    }
-    fn side(&mut self, link: &Link<SideTree>) {
-        self.tree(link);
-    }
     fn frame(&mut self, link: &FrameLink) {
         if link.is_lost() {
             return;

@@ -120,15 +120,6 @@ impl NodeStorer<'_> {
 }
 
 impl Visitor for NodeStorer<'_> {
-    fn directory(&mut self, link: &Link<DirectoryTree>) {
-        self.tree(link);
-    }
-    fn file(&mut self, link: &Link<FileTree>) {
-        self.tree(link);
-    }
-    fn side(&mut self, link: &Link<SideTree>) {
-        self.tree(link);
-    }
     fn frame(&mut self, _: &FrameLink) {}
     fn plain<K: Tree>(&mut self, link: &Link<K>) {
         self.tree(link);

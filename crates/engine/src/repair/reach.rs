@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::address::{Address, ItemKind, SegmentId};
-use crate::kinds::{AliasTree, DirectoryTree, FileTree, FrameLink, RealmTree, SideTree, visit_inode};
+use crate::kinds::{AliasTree, FrameLink, RealmTree, visit_inode};
 use crate::namespace::State;
 use crate::pool::Inner;
 use crate::tree::{Link, Tree, Visitor, with_stack};
@@ -95,15 +95,6 @@ impl Reach {
 }
 
 impl Visitor for Reach {
-    fn directory(&mut self, link: &Link<DirectoryTree>) {
-        self.tree(link);
-    }
-    fn file(&mut self, link: &Link<FileTree>) {
-        self.tree(link);
-    }
-    fn side(&mut self, link: &Link<SideTree>) {
-        self.tree(link);
-    }
     fn frame(&mut self, link: &FrameLink) {
         if let Some(address) = link.address().filter(|address| !address.is_lost()) {
             self.stored(address, ItemKind::Frame);

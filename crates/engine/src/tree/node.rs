@@ -85,11 +85,17 @@ pub(crate) trait Tree: Sized + Send + Sync + 'static {
 
 /// Receives the links of a node or value. One method for each kind, because they have different types.
 pub(crate) trait Visitor {
-    fn directory(&mut self, link: &Link<DirectoryTree>);
-    fn file(&mut self, link: &Link<FileTree>);
-    fn side(&mut self, link: &Link<SideTree>);
+    fn directory(&mut self, link: &Link<DirectoryTree>) {
+        self.plain(link);
+    }
+    fn file(&mut self, link: &Link<FileTree>) {
+        self.plain(link);
+    }
+    fn side(&mut self, link: &Link<SideTree>) {
+        self.plain(link);
+    }
     fn frame(&mut self, link: &FrameLink);
-    /// Trees that are never shared and whose nodes hold no links but their own.
+    /// Trees that are never shared and whose nodes hold no links but their own; all others too, for those who tell no difference.
     fn plain<K: Tree>(&mut self, link: &Link<K>);
 }
 
@@ -331,26 +337,11 @@ struct ChildrenFirst {
     is_kept: bool,
 }
 
-impl ChildrenFirst {
-    fn link<K: Tree>(&mut self, link: &Link<K>) {
-        self.is_kept &= link.address().is_none_or(|child| child < self.parent);
-    }
-}
-
 impl Visitor for ChildrenFirst {
-    fn directory(&mut self, link: &Link<DirectoryTree>) {
-        self.link(link);
-    }
-    fn file(&mut self, link: &Link<FileTree>) {
-        self.link(link);
-    }
-    fn side(&mut self, link: &Link<SideTree>) {
-        self.link(link);
-    }
     /// Frames lead nowhere, and the log stores them in segments of its own.
     fn frame(&mut self, _: &FrameLink) {}
     fn plain<K: Tree>(&mut self, link: &Link<K>) {
-        self.link(link);
+        self.is_kept &= link.address().is_none_or(|child| child < self.parent);
     }
 }
 
