@@ -57,7 +57,7 @@ pub(crate) struct Checkpointer {
 
 /// A checkpoint that lacks only its manifest, and what is true once that is stored.
 struct Prepared {
-    manifest: Manifest,
+    made: Made,
     /// The state that it stores; what this refers to is kept until then.
     snapshot: State,
     interval: u64,
@@ -65,12 +65,17 @@ struct Prepared {
     before: FxHashMap<Address, Born>,
     /// Those among them that have none after it either.
     still_born: FxHashMap<Address, Born>,
+    done: Done,
+}
+
+/// What a new manifest changes in memory, once it is stored.
+struct Made {
+    next: Manifest,
     table: Table,
-    new_base: Option<Arc<Table>>,
     /// Segments that have nothing live any more.
     empty: Vec<SegmentId>,
+    new_base: Option<Arc<Table>>,
     dead_objects: Vec<ObjectName>,
-    done: Done,
 }
 
 /// What the manifest before the newest needs.
@@ -136,17 +141,13 @@ pub(crate) struct Done {
 
 /// Makes a checkpoint for who has the checkpointer already.
 pub(crate) async fn checkpoint_within(inner: &Inner, checkpointer: &mut Checkpointer) -> Result<()> {
-    let made = make(inner, checkpointer, false).await;
-    inner.note_checkpoint(made.as_ref().err());
-    made.map(|_| ())
+    make_and_note(inner, checkpointer, false).await.map(|_| ())
 }
 
 /// Makes a checkpoint. With `collect` all garbage is taken apart and all sparse segments are rewritten, else what is due.
 pub(crate) async fn checkpoint(inner: &Inner, collect: bool) -> Result<Done> {
     let mut checkpointer = inner.checkpointer.lock().await;
-    let made = make(inner, &mut checkpointer, collect).await;
-    inner.note_checkpoint(made.as_ref().err());
-    let error = match made {
+    let error = match make_and_note(inner, &mut checkpointer, collect).await {
         Ok(done) => return Ok(done),
         Err(error) => error,
     };
@@ -171,6 +172,12 @@ pub(crate) async fn checkpoint(inner: &Inner, collect: bool) -> Result<Done> {
 pub(crate) async fn is_taken_over(inner: &Inner, own: u64) -> bool {
     let all = inner.items.objects().list(manifest::PREFIX).await.unwrap_or_default();
     all.iter().filter_map(|object| manifest::number(&object.name)).any(|number| number > own)
+}
+
+async fn make_and_note(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<Done> {
+    let made = make(inner, this, collect).await;
+    inner.note_checkpoint(made.as_ref().err());
+    made
 }
 
 async fn make(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<Done> {
@@ -297,19 +304,8 @@ async fn prepare(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Resul
 
     next.durable = next.sequence.max(inner.durable());
     failpoint("checkpoint_after_table_before_manifest").await;
-    let still_born = counted.born;
-    this.prepared = Some(Prepared {
-        manifest: next,
-        snapshot,
-        interval,
-        before,
-        still_born,
-        table,
-        new_base,
-        empty,
-        dead_objects,
-        done,
-    });
+    let made = Made { next, table, empty, new_base, dead_objects };
+    this.prepared = Some(Prepared { made, snapshot, interval, before, still_born: counted.born, done });
     Ok(())
 }
 
@@ -317,7 +313,7 @@ async fn prepare(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Resul
 /// time: another one under its number could never be told from it.
 async fn store_manifest(inner: &Inner, this: &mut Checkpointer) -> Result<Done> {
     let prepared = this.prepared.as_ref().expect("a checkpoint is prepared");
-    let put = inner.put_manifest(&prepared.manifest).await;
+    let put = inner.put_manifest(&prepared.made.next).await;
     if put.is_err() && mutant::is_on(Mutant::ForgetPrepared) {
         this.prepared = None;
     }
@@ -326,18 +322,7 @@ async fn store_manifest(inner: &Inner, this: &mut Checkpointer) -> Result<Done> 
 
     // From here on the checkpoint is made: nothing below may fail.
     let prepared = this.prepared.take().expect("it was just there");
-    let Prepared {
-        manifest,
-        snapshot,
-        interval,
-        before,
-        still_born,
-        table,
-        new_base,
-        empty,
-        dead_objects,
-        done,
-    } = prepared;
+    let Prepared { made, snapshot, interval, before, still_born, done } = prepared;
     let items = &inner.items;
     items.born_items().retain(|address, _| !before.contains_key(address) || still_born.contains_key(address));
     items.metrics().items_freed.add(done.items_freed);
@@ -345,22 +330,12 @@ async fn store_manifest(inner: &Inner, this: &mut Checkpointer) -> Result<Done> 
     items.metrics().segments_deleted.add(done.segments_deleted);
     drop(snapshot);
     this.counted = Some(interval);
-    made(inner, this, Made { next: manifest, table, empty, new_base, dead_objects }).await;
+    settle_made(inner, this, made).await;
     Ok(done)
 }
 
-/// A checkpoint whose manifest has been put.
-struct Made {
-    next: Manifest,
-    table: Table,
-    /// Segments that have nothing live any more.
-    empty: Vec<SegmentId>,
-    new_base: Option<Arc<Table>>,
-    dead_objects: Vec<ObjectName>,
-}
-
 /// Brings the pool in memory to the newest manifest, and deletes what it has replaced.
-async fn made(inner: &Inner, this: &mut Checkpointer, made: Made) {
+async fn settle_made(inner: &Inner, this: &mut Checkpointer, made: Made) {
     let Made { next, table, empty, new_base, dead_objects } = made;
     let items = &inner.items;
     {

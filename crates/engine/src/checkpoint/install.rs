@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use rustc_hash::FxHashMap;
 
 use super::store::NodeStorer;
-use super::{Checkpointer, Made, Table, finish_prepared, made, set_table, settled_inode, settled_root};
+use super::{
+    Checkpointer, Made, Table, finish_prepared, set_table, settle_made, settled_inode, settled_root,
+};
 use crate::address::{Address, ItemKind, SegmentId};
 use crate::format::manifest::Manifest;
 use crate::kinds::Ledger;
@@ -132,7 +134,7 @@ pub(crate) async fn install(
     inner.core.write().state = state;
     items.damage().forget();
     dead_objects.extend(items.take_left_alone());
-    made(inner, this, Made { next, table, empty, new_base, dead_objects }).await;
+    settle_made(inner, this, Made { next, table, empty, new_base, dead_objects }).await;
     Ok(done)
 }
 
