@@ -281,9 +281,8 @@ impl Inner {
             return Err(Interrupt::Paused);
         }
         let mut locations = self.locations.lock();
-        let current = core.pin.clone();
-        let pinned = |interrupt| {
-            *pin = Some(current).filter(|_| !mutant::is_on(Mutant::FetchUnpinned));
+        let mut pinned = |interrupt| {
+            *pin = Some(core.pin.clone()).filter(|_| !mutant::is_on(Mutant::FetchUnpinned));
             interrupt
         };
         if let Some(guard) = guard.filter(|_| !mutant::is_on(Mutant::IgnoreGuard)) {

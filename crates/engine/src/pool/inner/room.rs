@@ -17,7 +17,7 @@ const SPACE_AGE_MAX: Duration = Duration::from_millis(100);
 impl Inner {
     /// Waits until there is memory, and refuses what would fill the store.
     pub(super) async fn admit(&self, operation: &Operation) -> Result<()> {
-        let _waiting = Waiting::new(&self.waiting_bytes, operation);
+        let _waiting = Waiting::of(&self.waiting_bytes, operation);
         match Need::of(operation) {
             Need::Nothing => {
                 self.note_removal(operation);
@@ -166,13 +166,12 @@ struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    fn new(all: &'a AtomicU64, operation: &Operation) -> Self {
-        let bytes = match operation {
-            Operation::Write { data: data @ WriteData::Frames(_), .. } => data.length(),
-            _ => 0,
-        };
+    /// `None` if the operation has none.
+    fn of(all: &'a AtomicU64, operation: &Operation) -> Option<Self> {
+        let Operation::Write { data: data @ WriteData::Frames(_), .. } = operation else { return None };
+        let bytes = data.length();
         all.fetch_add(bytes, Ordering::Relaxed);
-        Self { all, bytes }
+        Some(Self { all, bytes })
     }
 }
 
