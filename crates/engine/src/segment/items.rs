@@ -440,7 +440,7 @@ impl Items {
         let header = self.objects.get(&path, 0, HEADER_BYTES as u64).await;
         let header = header.map_err(|error| absent(&path, error))?;
         parse_header(&header, object.epoch, self.format_version()).map_err(named)?;
-        let listed = self.footer(object, size).await.map_err(named)?;
+        let listed = self.footer_list(&path, size).await.map_err(named)?;
         if segments.iter().all(|segment| listed.contains(segment)) {
             return Ok(());
         }
@@ -453,17 +453,21 @@ impl Items {
         let header =
             self.objects.get(&path, 0, HEADER_BYTES as u64).await.map_err(|error| absent(&path, error))?;
         check_header(&header, self.format_version(), &path)?;
+        self.footer_list(&path, size).await
+    }
+
+    async fn footer_list(&self, path: &str, size: u64) -> Result<Vec<FooterEntry>> {
         let tail_bytes = FOOTER_TAIL_BYTES as u64;
         let start = size
             .checked_sub(tail_bytes)
             .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{path} is cut off")))?;
-        let tail = self.objects.get(&path, start, tail_bytes).await.map_err(|error| absent(&path, error))?;
+        let tail = self.objects.get(path, start, tail_bytes).await.map_err(|error| absent(path, error))?;
         let (length, checksum) = parse_footer_tail(&tail)?;
         let start = start
             .checked_sub(u64::from(length))
             .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{path} is cut off")))?;
         let list =
-            self.objects.get(&path, start, u64::from(length)).await.map_err(|error| absent(&path, error))?;
+            self.objects.get(path, start, u64::from(length)).await.map_err(|error| absent(path, error))?;
         parse_object_footer(&list, checksum)
     }
 }
