@@ -164,7 +164,6 @@ impl World {
             plan: RefCell::new(None),
             has_died: Cell::new(false),
             died_at: Cell::new(""),
-            passed: RefCell::default(),
         });
         simulation::observe(Some(watch.clone()));
         truth.borrow_mut().is_verbose = plan.is_verbose;

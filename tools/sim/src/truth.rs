@@ -231,8 +231,6 @@ pub struct Watch {
     pub has_died: Cell<bool>,
     /// The failpoint at which a machine died last.
     pub died_at: Cell<&'static str>,
-    /// Times that each failpoint was passed.
-    pub passed: RefCell<BTreeMap<&'static str, u64>>,
 }
 
 impl Observer for Watch {
@@ -248,7 +246,6 @@ impl Observer for Watch {
     }
 
     fn dies_at(&self, failpoint: &'static str) -> bool {
-        *self.passed.borrow_mut().entry(failpoint).or_default() += 1;
         self.truth.borrow_mut().explain(|| format!("{:?} passes {failpoint}", self.running.get()));
         let mut plan = self.plan.borrow_mut();
         match &mut *plan {
