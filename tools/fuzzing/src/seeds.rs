@@ -9,7 +9,7 @@ use offshoot_vfs::acl::Acl;
 use serde::Serialize;
 
 use crate::TARGETS;
-use crate::rich::{self, Size};
+use crate::rich::{self, Size, noise};
 use crate::world::World;
 
 /// Inputs of one shape that are kept.
@@ -43,17 +43,6 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
             (name, bytes)
         })
         .collect()
-}
-
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2).wrapping_add(1);
-    let mut byte = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..length).map(|_| byte()).collect()
 }
 
 /// The pool, closed or with everything still in its log, and the world that it is in.

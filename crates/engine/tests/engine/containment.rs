@@ -7,6 +7,7 @@ use offshoot_engine::log::LogStore;
 use offshoot_engine::object::{Call, Fault, ObjectStore};
 use offshoot_engine::{ErrorKind, Ino, Kind, Pool, Result};
 
+use crate::damage::copy;
 use crate::world::{Random, World, at, clone, create, file, kind, write};
 
 /// Five directories of some files each, written one after the other, and a clone of the second: closed.
@@ -90,19 +91,9 @@ fn whatever_is_damaged_checkpoints_go_on_and_the_log_is_dropped() {
     let kinds = [Harm::Lose, Harm::Truncate].into_iter().chain((2..16).map(Harm::Flip));
     for how in kinds {
         for name in original.object_names("segments/") {
-            let mut world = World {
-                objects: crate::damage::copy_objects(&original),
-                log: original.log.clone(),
-                ..World::new()
-            };
-            world.settings.segment_bytes = 8 << 10;
+            let world = copy(&original);
             let trace = format!("{how:?} of {name}");
             harm(&world, &name, how);
-            world.log = {
-                let log = offshoot_engine::log::MemoryLog::new();
-                original.log.list().unwrap().into_iter().for_each(|number| log.create(number).unwrap());
-                std::sync::Arc::new(log)
-            };
             let pool = world.open();
             let before = readable(&pool);
             let scrubbed = block_on(pool.scrub()).unwrap_or_else(|error| panic!("{trace}: scrub: {error:?}"));
@@ -151,12 +142,7 @@ fn segment_of(original: &World, is_hit: impl Fn(&Pool) -> bool) -> String {
     let found = original.object_names("segments/").into_iter().find(|name| {
         let bytes = original.object(name);
         original.lose_object(name);
-        let reader = World {
-            objects: crate::damage::copy_objects(original),
-            log: std::sync::Arc::new(offshoot_engine::log::MemoryLog::new()),
-            ..World::new()
-        };
-        original.log.list().unwrap().into_iter().for_each(|number| reader.log.create(number).unwrap());
+        let reader = copy(original);
         block_on(original.objects.put(name, vec![bytes.into()])).unwrap();
         is_hit(&reader.open())
     });
@@ -250,13 +236,7 @@ fn nothing_is_freed_whose_count_is_lost() {
     drop(pool);
     let mut tried = 0;
     for name in world.object_names("segments/") {
-        let mut damaged = World {
-            objects: crate::damage::copy_objects(&world),
-            log: std::sync::Arc::new(offshoot_engine::log::MemoryLog::new()),
-            ..World::new()
-        };
-        damaged.settings.segment_bytes = 8 << 10;
-        world.log.list().unwrap().into_iter().for_each(|number| damaged.log.create(number).unwrap());
+        let damaged = copy(&world);
         let bytes = damaged.object(&name);
         damaged.lose_object(&name);
         let pool = damaged.open();

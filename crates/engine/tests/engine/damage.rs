@@ -209,6 +209,14 @@ fn a_log_torn_at_any_byte_gives_a_prefix() {
     assert_eq!(last, 6);
 }
 
+/// The same objects and settings, and empty log files.
+pub fn copy(world: &World) -> World {
+    let log = MemoryLog::new();
+    world.log.list().unwrap().into_iter().for_each(|number| log.create(number).unwrap());
+    let (objects, settings) = (copy_objects(world), world.settings.clone());
+    World { objects, log: Arc::new(log), settings, ..World::new() }
+}
+
 pub fn copy_objects(
     world: &World,
 ) -> Arc<offshoot_engine::object::FaultStore<offshoot_engine::object::MemoryStore>> {

@@ -3,6 +3,7 @@
 use futures::executor::block_on;
 use offshoot_engine::{ErrorKind, Ino, Kind, Pool};
 
+use crate::damage::copy;
 use crate::world::{Random, World, at, clone, create, file, kind, list, write};
 
 /// Repairs a pool, and sees that nothing is left to be found.
@@ -79,15 +80,7 @@ fn counts_that_were_lost_are_made_anew_and_everything_comes_back() {
     drop(pool);
     let mut tried = 0;
     for name in world.object_names("segments/") {
-        let mut damaged = World {
-            objects: crate::damage::copy_objects(&world),
-            log: std::sync::Arc::new(offshoot_engine::log::MemoryLog::new()),
-            ..World::new()
-        };
-        damaged.settings = world.settings.clone();
-        let log = &damaged.log;
-        use offshoot_engine::log::LogStore;
-        world.log.list().unwrap().into_iter().for_each(|number| log.create(number).unwrap());
+        let damaged = copy(&world);
         damaged.lose_object(&name);
         let pool = damaged.open();
         block_on(pool.remove_tree(Ino::ROOT, b"d3")).ok();
@@ -119,19 +112,6 @@ fn segment_that(world: &World, is_hit: impl Fn(&Pool) -> bool) -> String {
         damaged.try_open().is_ok_and(|pool| is_hit(&pool))
     });
     found.expect("one of the segments")
-}
-
-/// The same objects, and empty log files.
-fn copy(world: &World) -> World {
-    use offshoot_engine::log::LogStore;
-    let log = offshoot_engine::log::MemoryLog::new();
-    world.log.list().unwrap().into_iter().for_each(|number| log.create(number).unwrap());
-    World {
-        objects: crate::damage::copy_objects(world),
-        log: std::sync::Arc::new(log),
-        settings: world.settings.clone(),
-        ..World::new()
-    }
 }
 
 fn try_read(pool: &Pool, path: &str) -> offshoot_engine::Result<Vec<u8>> {

@@ -36,7 +36,7 @@ fn text(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// Bytes that do not compress.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);
     let mut byte = || {
         // xorshift64 (Marsaglia, 2003).
