@@ -168,7 +168,7 @@ fn fuzz(places: &Places, targets: &[String], duration: Duration) -> Result<Strin
             } else {
                 println!(
                     "FAILED {target}: {}\n{}",
-                    if is_late { "it does not end" } else { "" },
+                    if is_late { "it does not end" } else { reason(&said) },
                     program::tail(&said)
                 );
                 println!("the input is in {}", places.failures(target).display());
@@ -199,6 +199,15 @@ fn start<'a>(places: &Places, target: &'a str, duration: Duration) -> Result<Run
         .stdout(File::create(&log)?)
         .stderr(File::options().append(true).open(&log)?);
     Ok(Running { target, process: program::start(&mut command)?, started: Instant::now(), log })
+}
+
+/// What a target says when it panics, and the lines behind: the end of its log is about libraries alone.
+fn reason(said: &str) -> &str {
+    const LINES: usize = 12;
+    let Some(start) = said.find("panicked at") else { return "" };
+    let reason = &said[start..];
+    let end = reason.match_indices('\n').nth(LINES).map_or(reason.len(), |(at, _)| at);
+    &reason[..end]
 }
 
 fn number_of(text: &str, name: &str) -> u64 {
@@ -234,6 +243,18 @@ mod tests {
             "Done 482 runs in 41 second(s)\nstat::number_of_executed_units: 482\nstat::peak_rss_mb: 50\n";
         assert_eq!(number_of(said, "stat::number_of_executed_units:"), 482);
         assert_eq!(number_of("", "stat::number_of_executed_units:"), 0);
+    }
+
+    #[test]
+    fn the_reason_of_a_panic_is_found_before_its_backtrace() {
+        let said = format!(
+            "#12 NEW\nthread '<unnamed>' panicked at http.rs:122:5:\nHTTP/1.0 200 OK\n{}",
+            "   6: do_call\n".repeat(40)
+        );
+        let reason = reason(&said);
+        assert!(reason.starts_with("panicked at http.rs:122:5:\nHTTP/1.0 200 OK\n"), "{reason}");
+        assert_eq!(reason.lines().count(), 12);
+        assert_eq!(super::reason("Done 482 runs\n"), "");
     }
 
     #[test]
