@@ -1,4 +1,4 @@
-//! Open handles by the number that the kernel knows them by.
+//! Open handles by the number that the kernel knows them by, and who caches the listing of a directory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,5 +50,27 @@ impl Handles {
 
     fn shard(&self, number: u64) -> &Mutex<FxHashMap<u64, Arc<Handle>>> {
         &self.shards[number as usize % SHARDS]
+    }
+}
+
+/// Directories that are open so that the kernel caches what it reads of them, each once.
+///
+/// Two that begin to list a directory while nothing of it is cached share the cache that they fill, and the kernel stamps it with the
+/// version that the second one has seen. Was the directory changed in between, the first one's answer is older than the stamp: a listing
+/// without the change that is taken for new until the next one. Those who come while another one has the cache are therefore
+/// answered without it.
+#[derive(Default)]
+pub(super) struct CachedListings {
+    open: Mutex<FxHashSet<Ino>>,
+}
+
+impl CachedListings {
+    /// True if the directory was not open in this way, and now is.
+    pub(super) fn begin(&self, ino: Ino) -> bool {
+        self.open.lock().insert(ino)
+    }
+
+    pub(super) fn end(&self, ino: Ino) {
+        self.open.lock().remove(&ino);
     }
 }

@@ -23,7 +23,7 @@ use offshoot_engine::{Attributes, Ino, Kind};
 use offshoot_vfs::{Caller, Code, Error, Handle, Space, Vfs};
 
 use super::device::Device;
-use super::handles::Handles;
+use super::handles::{CachedListings, Handles};
 use super::known::Known;
 use super::map;
 use super::node;
@@ -99,8 +99,7 @@ pub(super) struct Requests {
     dialect: Dialect,
     /// The kernel says with each write whether set-id bits go; otherwise it follows from who writes.
     says_set_id: bool,
-    /// The kernel opens directories without asking.
-    opens_directories: bool,
+    listings: CachedListings,
 }
 
 /// A request and where its answer goes.
@@ -180,7 +179,7 @@ impl Requests {
             known,
             dialect: agreement.dialect(),
             says_set_id: agreement.features.contains(Features::HANDLE_KILLPRIV_V2),
-            opens_directories: agreement.opens_directories(),
+            listings: CachedListings::default(),
         }
     }
 
@@ -258,11 +257,12 @@ impl Requests {
             Operation::Xattr { name, size } => self.xattr(asked, name, size, reply),
             Operation::Xattrs { size } => self.xattrs(asked, size, reply),
             Operation::RemoveXattr { name } => self.remove_xattr(asked, name),
-            Operation::OpenDirectory => self.open_directory(),
+            Operation::OpenDirectory => self.open_directory(asked.ino()),
             Operation::ReadDirectory { offset, size, plus } => {
                 self.read_directory(asked, offset, size, plus, reply)
             }
-            Operation::ReleaseDirectory | Operation::Destroy => Ok(Answer::Done),
+            Operation::ReleaseDirectory { handle } => self.release_directory(asked.ino(), handle),
+            Operation::Destroy => Ok(Answer::Done),
             Operation::Allocate { handle, offset, length, mode } => {
                 self.allocate(asked, handle, offset, length, mode)
             }

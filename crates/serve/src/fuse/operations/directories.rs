@@ -4,20 +4,31 @@ use futures::executor::block_on;
 use offshoot_engine::{DirectoryItem, Ino, Kind};
 use offshoot_vfs::Error;
 
-use super::{Answer, Asked, CACHE_TIME, Outcome, Refusal, Requests};
+use super::{Answer, Asked, CACHE_TIME, Outcome, Requests};
 use crate::fuse::map;
 use crate::fuse::wire::reply::{self, Entry, Reply};
 
 /// Entries that are fetched at a time to fill an answer.
 const BATCH: usize = 32;
+/// Handles of open directories: all that has to be known of one when it is closed.
+const CACHES_NOT: u64 = 0;
+const CACHES: u64 = 1;
 
 impl Requests {
-    /// Where the kernel can do without, it opens directories itself from the first answer on, and caches what it reads of them.
-    pub(super) fn open_directory(&self) -> Outcome {
-        if self.opens_directories {
-            return Err(Refusal::Errno(libc::ENOSYS));
+    /// One opener of a directory at a time has its listing cached by the kernel; see [`CachedListings`].
+    pub(super) fn open_directory(&self, ino: Ino) -> Outcome {
+        let (handle, cached) = match self.listings.begin(ino) {
+            true => (CACHES, reply::OPEN_CACHE_DIRECTORY),
+            false => (CACHES_NOT, 0),
+        };
+        Ok(Answer::Opened { handle, flags: reply::OPEN_KEEP_CACHE | cached })
+    }
+
+    pub(super) fn release_directory(&self, ino: Ino, handle: u64) -> Outcome {
+        if handle == CACHES {
+            self.listings.end(ino);
         }
-        Ok(Answer::Opened { handle: 0, flags: reply::OPEN_KEEP_CACHE | reply::OPEN_CACHE_DIRECTORY })
+        Ok(Answer::Done)
     }
 
     /// Every entry from `offset` on for which `size` bytes have room. The first two are the directory itself and its parent.

@@ -122,9 +122,32 @@ fn what_is_not_served_is_said_once_and_for_all() {
     let mut server = Server::new();
     const FLUSH: u32 = 25;
     const INTERRUPT: u32 = 36;
-    for opcode in [FLUSH, INTERRUPT, opcode::OPENDIR, 39, 40, 54, u32::MAX] {
+    for opcode in [FLUSH, INTERRUPT, 39, 40, 54, u32::MAX] {
         assert_eq!(server.ask(opcode, ROOT, &[0; 64]).unwrap().0, libc::ENOSYS, "{opcode}");
     }
+}
+
+/// Two whose listings were both cached could leave one in the kernel that lacks a change.
+#[test]
+fn a_directory_is_cached_for_one_who_opens_it_at_a_time() {
+    const CACHES: u32 = 1 << 3;
+    let mut server = Server::new();
+    let mut open = |server: &mut Server| {
+        let (errno, opened) = server.ask(opcode::OPENDIR, ROOT, &[0; 8]).unwrap();
+        assert_eq!((errno, opened.len()), (0, 16));
+        let flags = u32::from_ne_bytes(opened[8..12].try_into().unwrap());
+        (opened[..8].to_vec(), flags & CACHES != 0)
+    };
+    let close = |server: &mut Server, handle: &[u8]| {
+        let answer = server.ask(opcode::RELEASEDIR, ROOT, &[handle, &[0; 16]].concat());
+        assert_eq!(answer.unwrap(), (0, vec![]));
+    };
+    let (first, second, third) = (open(&mut server), open(&mut server), open(&mut server));
+    assert_eq!([first.1, second.1, third.1], [true, false, false]);
+    close(&mut server, &second.0);
+    assert!(!open(&mut server).1, "the first one is still open");
+    close(&mut server, &first.0);
+    assert!(open(&mut server).1);
 }
 
 /// Running an executor inside of another is refused with a panic, and every request of the pool runs one.

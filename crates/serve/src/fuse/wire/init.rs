@@ -18,7 +18,6 @@ bitflags::bitflags! {
         const POSIX_ACL = 1 << 20;
         const MAX_PAGES = 1 << 22;
         const CACHE_SYMLINKS = 1 << 23;
-        const NO_OPENDIR_SUPPORT = 1 << 24;
         const EXPLICIT_INVAL_DATA = 1 << 25;
         const HANDLE_KILLPRIV_V2 = 1 << 28;
         const SETXATTR_EXT = 1 << 29;
@@ -29,7 +28,8 @@ bitflags::bitflags! {
 
 /// What is taken wherever it is offered. Not `FUSE_EXPORT_SUPPORT`: a number that the kernel has forgotten cannot be found again. Not
 /// `FUSE_ATOMIC_O_TRUNC`: opening would empty a program that runs before the kernel refuses it with `ETXTBSY`. Not
-/// `FUSE_NO_OPEN_SUPPORT`: opening for writing inside a read-only clone has to fail. Not `FUSE_DIRECT_IO_ALLOW_MMAP`: no file is opened
+/// `FUSE_NO_OPEN_SUPPORT`: opening for writing inside a read-only clone has to fail. Not `FUSE_NO_OPENDIR_SUPPORT`: who opens a
+/// directory decides whether its listing is cached. Not `FUSE_DIRECT_IO_ALLOW_MMAP`: no file is opened
 /// for direct use only. Not the write-back cache; see the module `fuse`.
 const WANTED: Features = Features::ASYNC_READ
     .union(Features::BIG_WRITES)
@@ -91,24 +91,18 @@ impl Offer {
         if !features.contains(Features::HANDLE_KILLPRIV_V2) {
             features |= self.features & Features::HANDLE_KILLPRIV;
         }
-        Some(Agreement { offered: self.features, features, read_ahead_max: self.read_ahead_max })
+        Some(Agreement { features, read_ahead_max: self.read_ahead_max })
     }
 }
 
 /// What both sides can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::fuse) struct Agreement {
-    offered: Features,
     pub(in crate::fuse) features: Features,
     read_ahead_max: u32,
 }
 
 impl Agreement {
-    /// The kernel opens directories without asking once it was told so.
-    pub(in crate::fuse) fn opens_directories(&self) -> bool {
-        self.offered.contains(Features::NO_OPENDIR_SUPPORT)
-    }
-
     /// How requests look.
     pub(in crate::fuse) fn dialect(&self) -> Dialect {
         Dialect { long_setxattr: self.features.contains(Features::SETXATTR_EXT) }
@@ -159,7 +153,7 @@ mod tests {
         let offered = offer(&[7, 45, 1 << 17, u32::MAX, u32::MAX, 0, 0]).unwrap();
         let agreement = offered.agree().unwrap();
         assert_eq!(agreement.features, WANTED);
-        assert!(agreement.opens_directories() && agreement.dialect().long_setxattr);
+        assert!(agreement.dialect().long_setxattr);
         let mut answer = Vec::new();
         agreement.encode(&mut answer);
         assert_eq!(answer.len(), 64);
@@ -172,7 +166,7 @@ mod tests {
         let offered = offer(&[7, 31, 1 << 17, kill_privileges]).unwrap();
         let agreement = offered.agree().unwrap();
         assert_eq!(agreement.features, Features::HANDLE_KILLPRIV);
-        assert!(!agreement.opens_directories() && !agreement.dialect().long_setxattr);
+        assert!(!agreement.dialect().long_setxattr);
     }
 
     #[test]

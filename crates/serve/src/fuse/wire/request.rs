@@ -168,7 +168,9 @@ pub(in crate::fuse) enum Operation<'a> {
         size: u32,
         plus: bool,
     },
-    ReleaseDirectory,
+    ReleaseDirectory {
+        handle: u64,
+    },
     Allocate {
         handle: u64,
         offset: u64,
@@ -345,7 +347,7 @@ fn decode_operation<'a>(
             let (offset, size) = (fields.u64()?, fields.u32()?);
             Operation::ReadDirectory { offset, size, plus: opcode == opcode::READDIRPLUS }
         }
-        opcode::RELEASEDIR => Operation::ReleaseDirectory,
+        opcode::RELEASEDIR => Operation::ReleaseDirectory { handle: fields.u64()? },
         opcode::FALLOCATE => {
             let (handle, offset, length) = (fields.u64()?, fields.u64()?, fields.u64()?);
             Operation::Allocate { handle, offset, length, mode: fields.u32()? }
