@@ -458,7 +458,7 @@ async fn cut(inner: &Inner) -> Result<(State, u64, u64)> {
     // Flush what there is and make the new file, so that little is left to do, and to fail, after the cut.
     inner.flush_locked(&mut writer).await?;
     let number = inner.core.read().log_number + 1;
-    writer.prepare_file(number).map_err(|error| match error.kind() {
+    writer.prepare_file(number).await.map_err(|error| match error.kind() {
         ErrorKind::Exists => inner.stop(Error::with_source(
             ErrorKind::Fenced,
             "another writer has begun the next log file; what was synced is safe, restart to continue from it",

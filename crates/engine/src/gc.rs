@@ -246,9 +246,9 @@ async fn delete_older(inner: &Inner, number: u64, before: Before) -> Result<()> 
         }
     }
     failpoint("deleting_after_manifests_before_logs").await;
-    for file in inner.log_store.list()? {
+    for file in inner.log_store.list().await? {
         if file < before.log || (mutant::is_on(Mutant::DeleteNeededLog) && file == before.log + 1) {
-            inner.log_store.delete(file)?;
+            inner.log_store.delete(file).await?;
         }
     }
     Ok(())

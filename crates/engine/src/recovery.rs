@@ -32,14 +32,55 @@ const CHOICES: &str = "Put a sound copy back and start again; or copy the data d
 /// Half of all segments that there can be: one a millisecond for 17 years.
 const SEGMENTS_MAX: u64 = 1 << 39;
 
-/// Opens or makes a pool.
+/// How often a pool is opened anew because another writer was at work meanwhile.
+const ATTEMPTS: u32 = 5;
+
+/// Opens or makes a pool. A writer that still runs may change things until the log is taken from it: then it is begun again.
 pub(crate) async fn open(
     storage: Storage,
     clock: Arc<dyn Clock>,
     settings: Settings,
     mode: OpenMode,
 ) -> Result<Arc<Inner>> {
-    let Storage { objects, log: log_store } = storage;
+    let mut attempt = 1;
+    loop {
+        let mut newest = None;
+        let error = match attempt_to_open(&storage, &clock, &settings, mode, &mut newest).await {
+            Ok(inner) => return Ok(inner),
+            Err(error) => error,
+        };
+        let is_beaten = match error.kind() {
+            // Somebody has started the next log file.
+            ErrorKind::Exists => true,
+            ErrorKind::Corrupt | ErrorKind::Fenced | ErrorKind::NotFound => {
+                choose::newest(&*storage.objects).await? > newest
+            }
+            _ => false,
+        };
+        if !is_beaten {
+            return Err(error);
+        }
+        if attempt == ATTEMPTS {
+            return Err(Error::with_source(
+                ErrorKind::InUse,
+                "another writer is at work in this pool; stop it, or try again",
+                error,
+            ));
+        }
+        attempt += 1;
+    }
+}
+
+async fn attempt_to_open(
+    storage: &Storage,
+    clock: &Arc<dyn Clock>,
+    settings: &Settings,
+    mode: OpenMode,
+    seen: &mut Option<u64>,
+) -> Result<Arc<Inner>> {
+    let Storage { objects, log: log_store } = storage.clone();
+    let (clock, settings) = (clock.clone(), settings.clone());
+    *seen = choose::newest(&*objects).await?;
     let chosen = choose::manifest(&*objects, &settings).await?;
     let chosen = match (chosen, mode) {
         (Some(_), OpenMode::Create) => {
@@ -50,7 +91,7 @@ pub(crate) async fn open(
         }
         (Some(chosen), _) => chosen,
         (None, _) => {
-            refuse_log_without_pool(&*log_store)?;
+            refuse_log_without_pool(&*log_store).await?;
             Chosen::new(first_manifest(&*clock, &settings))
         }
     };
@@ -70,7 +111,14 @@ pub(crate) async fn open(
     ));
     choose::set_table(&manifest, &table_base, &items);
     items.set_next_segment(manifest.next_segment);
-    failpoint("open_after_choosing_before_adopting").await;
+    failpoint("open_after_choosing_before_taking_over").await;
+    // Before anything that it may name is looked for: whoever wrote to the log until now adds nothing behind that.
+    let logs = log_store.list().await?;
+    let last_log = logs.last().copied().unwrap_or(0).max(manifest.newest_log);
+    let number = last_log.max(manifest.log.saturating_sub(1)).saturating_add(1);
+    let writable = &logs[logs.partition_point(|log| *log < manifest.log)..];
+    log_store.take_over(writable, number).await?;
+    failpoint("open_after_taking_over_before_adopting").await;
     let adopted = adopt::adopt_segments(&*objects, &items, !passed_over.is_empty()).await?;
     failpoint("open_after_adopting_before_replay").await;
 
@@ -87,7 +135,6 @@ pub(crate) async fn open(
     let hasher = NameHasher { key: manifest.hash_key, mask: manifest.hash_mask };
     let gauge = Arc::new(DirtyGauge::default());
     let mut state = State::of_manifest(&manifest);
-    let logs = log_store.list()?;
     let replay = replay::Replay {
         state: &mut state,
         log_store: &*log_store,
@@ -118,7 +165,7 @@ pub(crate) async fn open(
         tracing::error!(loss, "a damaged pool is opened without what is lost");
         choose::keep_copies(&*objects, &passed_over).await?;
         for number in logs.iter().filter(|number| **number >= manifest.log) {
-            log_store.keep_copy(*number)?;
+            log_store.keep_copy(*number).await?;
         }
     }
     failpoint("open_after_replay_before_log").await;
@@ -126,8 +173,6 @@ pub(crate) async fn open(
     let ending = end(&mut state, manifest.time, &items).await?;
 
     // Take the writer's role.
-    let last_log = logs.last().copied().unwrap_or(0).max(manifest.newest_log);
-    let number = last_log.max(manifest.log.saturating_sub(1)).saturating_add(1);
     let mut table_changes = manifest.table_changes;
     table_changes.extend(adopted.moved);
     let taken = Manifest {
@@ -142,7 +187,7 @@ pub(crate) async fn open(
         ..manifest
     };
     items.set_epoch(taken.epoch);
-    log_store.create(number)?;
+    log_store.create(number).await?;
     let key = batch::Key::new(&taken.pool_id, taken.hash_key);
     let log = LogWriter::new(log_store.clone(), items.clone(), metrics.clone(), number, key, state.sequence);
     let mut checkpointer = Checkpointer::new(taken, SegmentWriter::new(items.clone()));
@@ -219,9 +264,9 @@ async fn end(state: &mut State, time: crate::Timestamp, items: &Items) -> Result
 }
 
 /// A log with something in it belongs to a pool whose objects are gone. An empty one was made by a start that went no further.
-fn refuse_log_without_pool(log_store: &dyn LogStore) -> Result<()> {
-    for number in log_store.list()? {
-        if batch::may_hold_batches(&log_store.read(number)?) {
+async fn refuse_log_without_pool(log_store: &dyn LogStore) -> Result<()> {
+    for number in log_store.list().await? {
+        if batch::may_hold_batches(&log_store.read(number).await?) {
             return Err(Error::new(
                 ErrorKind::Corrupt,
                 "there are log files but no manifest: the objects of this pool are missing; \

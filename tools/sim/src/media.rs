@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use offshoot_engine::log::{LogStore, MemoryLog};
+use offshoot_engine::Storage;
+use offshoot_engine::log::{self, BlockingLog, MemoryLog, ObjectLog};
 use offshoot_engine::object::{MemoryStore, ObjectInfo, ObjectStore, Space};
 use offshoot_engine::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
@@ -21,7 +22,9 @@ use crate::random::Random;
 #[derive(Clone)]
 pub struct Media {
     pub objects: Arc<SimulatedStore>,
-    pub log: Arc<SimulatedLog>,
+    log: Arc<SimulatedLog>,
+    /// The log is among the objects.
+    pub log_in_store: bool,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -71,7 +74,7 @@ enum Fate {
 }
 
 impl Media {
-    pub fn new(seed: u64, clock: &VirtualClock, faults: Faults) -> Self {
+    pub fn new(seed: u64, clock: &VirtualClock, faults: Faults, log_in_store: bool) -> Self {
         let shared = Arc::new(Mutex::new(Shared {
             random: Random(seed),
             faults,
@@ -88,7 +91,17 @@ impl Media {
             shared: shared.clone(),
             doomed: Mutex::default(),
         });
-        Self { objects, log, shared }
+        Self { objects, log, log_in_store, shared }
+    }
+
+    /// What a pool is opened on.
+    pub fn storage(&self) -> Storage {
+        let log: Arc<dyn log::LogStore> = if self.log_in_store {
+            Arc::new(ObjectLog::new(self.objects.clone(), self.shared.lock().random.next()))
+        } else {
+            self.log.clone()
+        };
+        Storage { objects: self.objects.clone(), log }
     }
 
     /// While it is calm nothing takes time and nothing goes wrong.
@@ -376,7 +389,7 @@ impl SimulatedLog {
     }
 }
 
-impl LogStore for SimulatedLog {
+impl BlockingLog for SimulatedLog {
     fn list(&self) -> Result<Vec<u64>> {
         self.call(MemoryLog::list)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::executor::block_on;
 use offshoot_engine::object::ObjectStore;
 use offshoot_engine::simulation::{self, FAILPOINTS};
-use offshoot_engine::{Clock, Compression, ErrorKind, Ino, OpenMode, Pool, Result, Settings, Storage};
+use offshoot_engine::{Clock, Compression, ErrorKind, Ino, OpenMode, Pool, Result, Settings};
 use offshoot_vfs::{AccessTime, Vfs, VfsSettings};
 
 use crate::client::Client;
@@ -143,7 +143,8 @@ impl World {
         let clock = VirtualClock::default();
         let faults = Faults::choose(&mut random);
         let puts_lie = faults.put_lies > 0;
-        let media = Media::new(random.next(), &clock, faults.clone());
+        let log_in_store = seed.is_multiple_of(3);
+        let media = Media::new(random.next(), &clock, faults.clone(), log_in_store);
         let settings = Settings {
             compression: *random.pick(&[Compression::Lz4, Compression::None, Compression::Zstd(1)]),
             memory_bytes: *random.pick(&[600 << 10, 4 << 20, 64 << 20]),
@@ -167,7 +168,7 @@ impl World {
         });
         simulation::observe(Some(watch.clone()));
         truth.borrow_mut().is_verbose = plan.is_verbose;
-        truth.borrow_mut().note(format!("seed {seed}: {faults:?} {settings:?}"));
+        truth.borrow_mut().note(format!("seed {seed}: log in store {log_in_store}, {faults:?} {settings:?}"));
         Self {
             plan,
             executor: Executor::new(random.next(), clock.clone(), watch.running.clone()),
@@ -228,7 +229,7 @@ impl World {
                         ErrorKind::Store => self.faults.fail() || self.media.is_cut(),
                         ErrorKind::NoSpace => self.faults.no_space > 0,
                         // Another machine, or a late request of one, has been faster.
-                        ErrorKind::Fenced | ErrorKind::Exists => true,
+                        ErrorKind::Fenced | ErrorKind::Exists | ErrorKind::InUse => true,
                         ErrorKind::Corrupt => self.media.has_lied(),
                         _ => false,
                     };
@@ -256,7 +257,7 @@ impl World {
     fn open(&mut self, machine: Machine) -> Verdict<Option<Result<Pool>>> {
         let opened: Rc<RefCell<Option<Result<Pool>>>> = Rc::default();
         let (storage, settings, clock) = (
-            Storage { objects: self.media.objects.clone(), log: self.media.log.clone() },
+            self.media.storage(),
             self.settings.clone(),
             Arc::new(self.clock.clone()),
         );
@@ -430,12 +431,16 @@ impl World {
             let is_over = Rc::new(Cell::new(false));
             let (place, over, own) = (fenced.clone(), is_over.clone(), Clone::clone(&pool));
             let (clock, truth) = (self.clock.clone(), self.truth.clone());
+            let log_in_store = self.media.log_in_store;
             self.executor.spawn(machine, async move {
                 for _ in 0..20 {
                     let new = crate::model::new(offshoot_engine::Kind::File);
                     let created = own.create(Ino::ROOT, b"of a zombie", new).await;
-                    truth.borrow_mut().note(format!("of the past: create: {:?}", created.err()));
                     let synced = own.sync().await;
+                    if created.is_ok() && synced.is_ok() && log_in_store {
+                        truth.borrow_mut().fail("a writer that was replaced has acknowledged what is lost");
+                    }
+                    truth.borrow_mut().note(format!("of the past: create: {:?}", created.err()));
                     truth.borrow_mut().note(format!("of the past: sync: {:?}", synced.err()));
                     let made = own.checkpoint().await;
                     truth.borrow_mut().note(format!("of the past: checkpoint: {:?}", made.as_ref().err()));

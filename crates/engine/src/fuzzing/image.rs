@@ -9,7 +9,7 @@ use crate::address::{Address, ItemKind, SegmentId};
 use crate::format::VERSION;
 use crate::format::manifest::{self, Manifest, TableChange};
 use crate::log::batch::{self, Head, Key};
-use crate::log::{LogStore, MemoryLog};
+use crate::log::{BlockingLog, MemoryLog};
 use crate::object::{MemoryStore, ObjectStore};
 use crate::segment::codec::Codec;
 use crate::segment::{

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-use super::LogStore;
+use super::BlockingLog;
 use crate::object::disk;
 use crate::{Error, ErrorKind, Result};
 
@@ -34,7 +34,7 @@ const STEP_BYTES: u64 = 4 << 20;
 const PAGE_BYTES: u64 = 4096;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// A [`LogStore`] in a local directory. Every call blocks the calling thread.
+/// A [`BlockingLog`] in a local directory. Every call blocks the calling thread.
 pub struct FileLog {
     directory: PathBuf,
     preallocate_bytes: u64,
@@ -160,7 +160,7 @@ impl FileLog {
     }
 }
 
-impl LogStore for FileLog {
+impl BlockingLog for FileLog {
     fn list(&self) -> Result<Vec<u64>> {
         numbers(&self.directory, LOG_PREFIX, 16)
             .map_err(|e| Error::io(format!("cannot list the log in {:?}", self.directory), e))

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use parking_lot::Mutex;
 
-use super::LogStore;
+use super::BlockingLog;
 use crate::object::PowerSwitch;
 use crate::object::fault::Supply;
 use crate::{Error, ErrorKind, Result};
@@ -17,7 +17,7 @@ use crate::{Error, ErrorKind, Result};
 /// What a disk writes as one: a power cut tears between such pieces, and once within one.
 const SECTOR_BYTES: usize = 512;
 
-/// A [`LogStore`] in memory.
+/// A [`BlockingLog`] in memory.
 #[derive(Default)]
 pub struct MemoryLog {
     power: PowerSwitch,
@@ -61,7 +61,7 @@ impl MemoryLog {
         self.state.lock().capacity = capacity_bytes;
     }
 
-    /// The copies that [`LogStore::keep_copy`] made.
+    /// The copies that [`BlockingLog::keep_copy`] made.
     pub fn kept(&self) -> BTreeMap<u64, Bytes> {
         self.state.lock().kept.clone()
     }
@@ -196,7 +196,7 @@ impl Kept {
     }
 }
 
-impl LogStore for MemoryLog {
+impl BlockingLog for MemoryLog {
     fn list(&self) -> Result<Vec<u64>> {
         let is_lost = self.enter()?;
         answer(self.state.lock().files.keys().copied().collect(), is_lost)

@@ -91,6 +91,8 @@ pub(crate) struct LogWriter {
     pending: VecDeque<Tail>,
     /// Sequence of the last operation that was appended and not yet synced.
     unsynced: Option<u64>,
+    /// Bytes that were appended and not yet synced.
+    unsynced_bytes: u64,
     key: batch::Key,
     /// Sequence of the last operation that is known to be durable.
     durable: u64,
@@ -116,6 +118,7 @@ impl LogWriter {
             offset: 0,
             pending: VecDeque::new(),
             unsynced: None,
+            unsynced_bytes: 0,
             key,
             durable,
         }
@@ -152,9 +155,10 @@ impl LogWriter {
                 // already, with the checkpoint that replaced it.
                 if let Some(last) = self.unsynced {
                     if !mutant::is_on(Mutant::SkipSyncOfEndedFile) {
-                        self.store.sync(self.number)?;
+                        self.store.sync(self.number).await?;
                     }
                     self.durable = last;
+                    self.unsynced_bytes = 0;
                 }
                 self.number = tail.file;
                 self.offset = 0;
@@ -169,13 +173,14 @@ impl LogWriter {
             let header = batch::header(self.key, self.number, head, &payload);
             let length = (header.len() + payload.len()) as u64;
             let parts = [header, payload];
-            let appended = self.store.append(self.number, self.offset, &parts);
+            let appended = self.store.append(self.number, self.offset, &parts).await;
             if let Err(error) = appended {
                 let [_, payload] = parts;
                 tail.out.bytes = payload.into();
                 return Err(error);
             }
             self.offset += length;
+            self.unsynced_bytes += length;
             self.metrics.log_batches.add(1);
             self.metrics.log_bytes.add(length);
             self.unsynced = tail.last().or(self.unsynced);
@@ -183,11 +188,16 @@ impl LogWriter {
         }
         if let Some(last) = self.unsynced {
             failpoint("log_after_append_before_sync").await;
-            match if mutant::is_on(Mutant::SkipLogSync) { Ok(()) } else { self.store.sync(self.number) } {
+            let synced = match mutant::is_on(Mutant::SkipLogSync) {
+                true => Ok(()),
+                false => self.store.sync(self.number).await,
+            };
+            match synced {
                 Err(_) if mutant::is_on(Mutant::AcknowledgeFailedSync) => {}
                 synced => synced?,
             }
             self.durable = last;
+            self.unsynced_bytes = 0;
             failpoint("log_after_sync").await;
         }
         Ok(self.unsynced.take())
@@ -208,15 +218,31 @@ impl LogWriter {
         self.frames.seal().await
     }
 
+    /// Ends the log of this writer, all of which is durable.
+    pub(crate) async fn close(&self) -> Result<()> {
+        self.store.close(self.prepared).await
+    }
+
     /// Bytes taken and not yet durable.
     pub(crate) fn pending_bytes(&self) -> u64 {
-        self.pending.iter().map(|tail| tail.record_bytes() + tail.frame_bytes()).sum()
+        let pending: u64 = self.pending.iter().map(|tail| tail.record_bytes() + tail.frame_bytes()).sum();
+        pending + self.unsynced_bytes
+    }
+
+    /// Bytes of records taken and not yet durable: they stand in memory.
+    pub(crate) fn pending_record_bytes(&self) -> u64 {
+        self.pending.iter().map(Tail::record_bytes).sum::<u64>() + self.unsynced_bytes
+    }
+
+    /// Whether what a failed flush had to do can be tried again.
+    pub(crate) fn can_sync_again(&self) -> bool {
+        self.store.can_sync_again()
     }
 
     /// Makes log file `number`, unless an earlier try has. Nothing is written to it yet.
-    pub(crate) fn prepare_file(&mut self, number: u64) -> Result<()> {
+    pub(crate) async fn prepare_file(&mut self, number: u64) -> Result<()> {
         if self.prepared < number {
-            match self.store.create(number) {
+            match self.store.create(number).await {
                 Err(error) if error.kind() == ErrorKind::Exists && mutant::is_on(Mutant::IgnoreTakenLog) => {}
                 created => created?,
             }

@@ -119,6 +119,10 @@ impl Inner {
             Ok(()) => checkpoint(self, false).await.map(|_| ()),
             Err(error) => Err(error),
         };
+        let result = match result {
+            Ok(()) => self.log.lock().await.close().await,
+            Err(error) => Err(error),
+        };
         let mut core = self.core.write();
         if core.stopped.is_none() {
             core.stopped = Some(Error::new(ErrorKind::Closed, "the pool has been closed"));

@@ -103,6 +103,8 @@ pub(crate) struct Inner {
     waiting_bytes: AtomicU64,
     /// Bytes of records in the tail.
     tail_bytes: AtomicU64,
+    /// Bytes of records that the log writer has and could not make durable yet.
+    pending_bytes: AtomicU64,
     space: Mutex<Option<(Duration, Option<crate::object::Space>)>>,
     /// Operations that may have freed something.
     removals: AtomicU64,
@@ -174,6 +176,7 @@ impl Inner {
             log_bytes: AtomicU64::new(0),
             waiting_bytes: AtomicU64::new(0),
             tail_bytes: AtomicU64::new(0),
+            pending_bytes: AtomicU64::new(0),
             space: Mutex::new(None),
             removals: AtomicU64::new(0),
             removals_tried: AtomicU64::new(0),
@@ -195,6 +198,7 @@ impl Inner {
             + self.dirty_nodes_bytes()
             + self.items.gathering_bytes()
             + self.tail_bytes.load(Ordering::Relaxed)
+            + self.pending_bytes.load(Ordering::Relaxed)
     }
 
     // ---- executing ----
@@ -474,12 +478,15 @@ impl Inner {
         let file = core.log_number;
         writer.take(&mut core.tail, file);
         self.tail_bytes.store(0, Ordering::Relaxed);
+        self.pending_bytes.store(writer.pending_record_bytes(), Ordering::Relaxed);
     }
 
     /// Flushes what the log writer has taken.
     pub(crate) async fn flush_locked(&self, writer: &mut LogWriter) -> Result<()> {
         let before = self.metrics.log_bytes.get();
-        match writer.flush().await {
+        let flushed = writer.flush().await;
+        self.pending_bytes.store(writer.pending_record_bytes(), Ordering::Relaxed);
+        match flushed {
             Ok(last) => {
                 if let Some(last) = last {
                     self.durable.fetch_max(last, Ordering::AcqRel);
@@ -490,6 +497,8 @@ impl Inner {
             }
             // A full disk can be emptied: nothing is lost, the next flush tries again.
             Err(error) if error.kind() == ErrorKind::NoSpace => Err(error),
+            // So can a network come back, if the log knows what it had to do.
+            Err(error) if error.kind() == ErrorKind::Store && writer.can_sync_again() => Err(error),
             // A new writer deletes the log files of the old one.
             Err(error)
                 if error.kind() == ErrorKind::NotFound

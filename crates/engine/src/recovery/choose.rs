@@ -37,6 +37,15 @@ impl Chosen {
     }
 }
 
+/// The number of the newest manifest that there is.
+///
+/// # Errors
+/// `Store`.
+pub(super) async fn newest(objects: &dyn ObjectStore) -> Result<Option<u64>> {
+    let listed = objects.list(manifest::PREFIX).await?;
+    Ok(listed.iter().filter_map(|object| manifest::number(&object.name)).max())
+}
+
 /// The newest manifest with its table; if loss is accepted the newest sound one.
 ///
 /// # Errors

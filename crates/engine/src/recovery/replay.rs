@@ -75,7 +75,7 @@ impl Replay<'_> {
         let reached = self.state.sequence;
         let (mut last, mut following) = (self.manifest.durable, 0);
         for number in self.logs.iter().copied().filter(|number| *number >= file) {
-            let bytes = self.log_store.read(number)?;
+            let bytes = self.log_store.read(number).await?;
             let mut content = batch::read(self.key(), &bytes, number);
             if number < self.manifest.newest_log {
                 content.leave_out_behind(self.manifest.durable);
@@ -104,7 +104,7 @@ impl Replay<'_> {
                 let why = "the file is missing".to_owned();
                 return Ok(Some(Stop { file: number, offset: 0, why }));
             }
-            let file = self.log_store.read(number)?;
+            let file = self.log_store.read(number).await?;
             let mut content = batch::read(self.key(), &file, number);
             if number < self.manifest.newest_log {
                 content.leave_out_behind(self.manifest.durable);

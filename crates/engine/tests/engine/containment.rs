@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::executor::block_on;
-use offshoot_engine::log::LogStore;
+use offshoot_engine::log::BlockingLog;
 use offshoot_engine::object::{Call, Fault, ObjectStore};
 use offshoot_engine::{ErrorKind, Ino, Kind, Pool, Result};
 

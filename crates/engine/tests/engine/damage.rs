@@ -1,7 +1,7 @@
 //! What is missing, damaged, torn or taken over.
 
 use futures::executor::block_on;
-use offshoot_engine::log::{LogStore, MemoryLog};
+use offshoot_engine::log::{BlockingLog, MemoryLog};
 use offshoot_engine::object::{Call, Fault};
 use offshoot_engine::{ErrorKind, Ino, Kind, OpenMode, Pool, Settings, SystemClock};
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::executor::block_on;
-use offshoot_engine::log::{LogStore, MemoryLog};
+use offshoot_engine::log::{BlockingLog, MemoryLog};
 use offshoot_engine::object::{Call, Fault};
 use offshoot_engine::{ErrorKind, Ino, Pool};
 

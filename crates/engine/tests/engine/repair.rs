@@ -417,7 +417,7 @@ fn a_power_cut_in_a_repair_leaves_the_pool_as_it_was_or_repaired() {
             use offshoot_engine::object::ObjectStore;
             block_on(cut.objects.put(&name, vec![world.object(&name).into()])).unwrap();
         }
-        use offshoot_engine::log::LogStore;
+        use offshoot_engine::log::BlockingLog;
         world.log.list().unwrap().into_iter().for_each(|number| cut.log.create(number).unwrap());
         let pool = cut.open();
         let before: Vec<_> = ["d/large", "d/small", "copy"].map(|path| try_read(&pool, path).ok()).into();

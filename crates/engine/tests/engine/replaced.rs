@@ -1,7 +1,7 @@
 //! A writer that another one has replaced, and that comes back without knowing it: what its successor has acknowledged stays whole.
 
 use futures::executor::block_on;
-use offshoot_engine::log::LogStore;
+use offshoot_engine::log::BlockingLog;
 use offshoot_engine::{ErrorKind, Ino, Pool};
 
 use crate::world::{World, at, file, kind, list, read};

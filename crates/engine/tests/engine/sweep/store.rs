@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use offshoot_engine::log::{LogStore, MemoryLog};
+use offshoot_engine::log::{BlockingLog, MemoryLog};
 use offshoot_engine::object::{ObjectInfo, ObjectStore, Space};
 use offshoot_engine::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
