@@ -57,8 +57,9 @@ pub trait LogStore: Send + Sync + 'static {
     /// `Fenced` if another writer has taken over, `Store`.
     async fn sync(&self, number: u64) -> Result<()>;
 
-    /// Whether a sync that has failed can be tried again: nothing of what was appended is forgotten.
-    fn can_sync_again(&self) -> bool;
+    /// Whether the medium is reached over a network. Then nothing of what was appended is forgotten when a sync fails, and it can be
+    /// tried again.
+    fn is_remote(&self) -> bool;
 
     /// Reads the whole medium of file `number`, remains included. What it shows is durable: who recovers from it may build
     /// on it.
@@ -155,7 +156,7 @@ impl<L: BlockingLog> LogStore for L {
         BlockingLog::sync(self, number)
     }
 
-    fn can_sync_again(&self) -> bool {
+    fn is_remote(&self) -> bool {
         false
     }
 

@@ -550,6 +550,11 @@ impl Pool {
 
     // ---- durability ----
 
+    /// Whether a sync has to wait for a network, and not for a disk of this machine.
+    pub fn is_log_remote(&self) -> bool {
+        self.inner.log_store.is_remote()
+    }
+
     /// Returns when every operation that was answered before this call survives a power cut.
     ///
     /// # Errors

@@ -35,6 +35,8 @@ mod repair;
 mod replaced;
 #[path = "engine/steps.rs"]
 mod steps;
+#[path = "engine/store_log.rs"]
+mod store_log;
 #[path = "engine/sweep.rs"]
 mod sweep;
 #[path = "engine/uncertain.rs"]

@@ -256,11 +256,8 @@ impl World {
     /// Opens the pool; `None` if the machine dies over it.
     fn open(&mut self, machine: Machine) -> Verdict<Option<Result<Pool>>> {
         let opened: Rc<RefCell<Option<Result<Pool>>>> = Rc::default();
-        let (storage, settings, clock) = (
-            self.media.storage(),
-            self.settings.clone(),
-            Arc::new(self.clock.clone()),
-        );
+        let (storage, settings, clock) =
+            (self.media.storage(), self.settings.clone(), Arc::new(self.clock.clone()));
         let place = opened.clone();
         self.executor.spawn(machine, async move {
             let pool = Pool::open(storage, clock, settings, OpenMode::CreateIfMissing).await;

@@ -226,7 +226,7 @@ impl<S: ObjectStore> LogStore for ObjectLog<S> {
         }
     }
 
-    fn can_sync_again(&self) -> bool {
+    fn is_remote(&self) -> bool {
         true
     }
 

@@ -235,8 +235,8 @@ impl LogWriter {
     }
 
     /// Whether what a failed flush had to do can be tried again.
-    pub(crate) fn can_sync_again(&self) -> bool {
-        self.store.can_sync_again()
+    pub(crate) fn can_flush_again(&self) -> bool {
+        self.store.is_remote()
     }
 
     /// Makes log file `number`, unless an earlier try has. Nothing is written to it yet.

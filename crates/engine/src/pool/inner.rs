@@ -498,7 +498,7 @@ impl Inner {
             // A full disk can be emptied: nothing is lost, the next flush tries again.
             Err(error) if error.kind() == ErrorKind::NoSpace => Err(error),
             // So can a network come back, if the log knows what it had to do.
-            Err(error) if error.kind() == ErrorKind::Store && writer.can_sync_again() => Err(error),
+            Err(error) if error.kind() == ErrorKind::Store && writer.can_flush_again() => Err(error),
             // A new writer deletes the log files of the old one.
             Err(error)
                 if error.kind() == ErrorKind::NotFound

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::executor::block_on;
-use offshoot_engine::log::{FileLog, BlockingLog};
+use offshoot_engine::log::{BlockingLog, FileLog};
 use offshoot_engine::object::{LocalStore, ObjectStore};
 use offshoot_engine::{
     Clock, CloneOptions, Compression, ErrorKind, Ino, Kind, OpenMode, Pool, Result, Settings, Storage,

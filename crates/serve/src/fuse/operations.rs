@@ -250,7 +250,7 @@ impl Requests {
             }
             Operation::Space => Ok(Answer::Space(block_on(self.vfs.space()))),
             Operation::Release { handle } => self.release(handle),
-            Operation::Sync => self.sync(),
+            Operation::Sync => self.sync(asked),
             Operation::SetXattr { name, value, flags, kill_set_gid } => {
                 self.set_xattr(asked, name, value, flags, kill_set_gid)
             }

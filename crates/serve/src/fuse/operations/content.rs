@@ -96,10 +96,16 @@ impl Requests {
         Ok(Answer::Done)
     }
 
-    /// There is one log, so a sync of anything is a sync of all.
-    pub(super) fn sync(&self) -> Outcome {
-        block_on(self.vfs.sync())?;
-        Ok(Answer::Done)
+    /// There is one log, so a sync of anything is a sync of all. Where it takes a round trip to a bucket, many that wait share it, and none
+    /// keeps a thread from serving others.
+    pub(super) fn sync(&self, asked: &Asked<'_>) -> Outcome {
+        if !self.vfs.pool().is_log_remote() {
+            block_on(self.vfs.sync())?;
+            return Ok(Answer::Done);
+        }
+        let (vfs, ticket) = (self.vfs.clone(), asked.ticket());
+        self.runtime.spawn(async move { ticket.answer(vfs.sync().await) });
+        Ok(Answer::Later)
     }
 
     pub(super) fn allocate(

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use offshoot_engine::log::MemoryLog;
+use offshoot_engine::log::{MemoryLog, ObjectLog};
 use offshoot_engine::object::MemoryStore;
 use offshoot_engine::{OpenMode, Pool, Settings, Storage, SystemClock};
 use offshoot_vfs::VfsSettings;
@@ -27,7 +27,10 @@ type Answered = (i32, Vec<u8>);
 
 impl Server {
     fn new() -> Server {
-        let storage = Storage { objects: Arc::new(MemoryStore::new()), log: Arc::new(MemoryLog::new()) };
+        Server::on(Storage { objects: Arc::new(MemoryStore::new()), log: Arc::new(MemoryLog::new()) })
+    }
+
+    fn on(storage: Storage) -> Server {
         let clock = Arc::new(SystemClock::default());
         let opened = Pool::open(storage, clock, Settings::default(), OpenMode::Create);
         let vfs = Vfs::new(block_on(opened).unwrap(), VfsSettings::default());
@@ -175,6 +178,24 @@ fn syncing_the_file_system_is_a_sync() {
         assert_eq!(server.ask(opcode, ROOT, &[0; 16]).unwrap(), (0, vec![]));
         assert_eq!(server.requests.vfs.pool().metrics().syncs.get(), before + 1);
     }
+}
+
+#[test]
+fn a_sync_over_a_network_is_answered_when_it_is_done() {
+    let objects = Arc::new(MemoryStore::new());
+    let log = Arc::new(ObjectLog::new(objects.clone(), 1));
+    let mut server = Server::on(Storage { objects, log });
+    for number in 0..3_u8 {
+        server.ask(opcode::MKDIR, ROOT, &make_directory(&[b'a' + number])).unwrap();
+        server.requests.serve(&server.device, &request(opcode::FSYNC, ROOT, &[0; 16]), &mut server.reply);
+        let until = std::time::Instant::now() + Duration::from_secs(60);
+        let answered = std::iter::repeat_with(|| server.answered())
+            .inspect(|_| std::thread::sleep(Duration::from_millis(1)))
+            .take_while(|_| std::time::Instant::now() < until)
+            .find_map(|answered| answered);
+        assert_eq!(answered, Some((0, vec![])));
+    }
+    assert_eq!(block_on(server.requests.vfs.pool().status()).unsynced_bytes, 0);
 }
 
 #[test]
