@@ -61,8 +61,8 @@ enum Mark {
     Claim = 0,
     /// The last one: another writer has taken over.
     Seal = 1,
-    /// The last one: its own writer has ended.
-    Close = 2,
+    /// The last one: its writer has closed the pool.
+    End = 2,
 }
 
 impl Mark {
@@ -82,7 +82,7 @@ impl Mark {
         let (magic, _version, mark) = (from.u32().ok()?, from.u32().ok()?, from.u32().ok()?);
         let (_identity, checksum) = (from.u64().ok()?, from.u32().ok()?);
         let is_whole = magic == MAGIC && crc32c::crc32c(&part[..MARK_BYTES - 4]) == checksum;
-        [Mark::Claim, Mark::Seal, Mark::Close].into_iter().find(|known| is_whole && *known as u32 == mark)
+        [Mark::Claim, Mark::Seal, Mark::End].into_iter().find(|known| is_whole && *known as u32 == mark)
     }
 }
 
@@ -124,7 +124,7 @@ impl<S: ObjectStore> ObjectLog<S> {
         let last = self.parts(number).await?.last().and_then(|object| parse(&object.name));
         let Some((_, mut part)) = last else { return Ok(()) };
         loop {
-            if matches!(self.mark(number, part).await?, Some(Mark::Seal | Mark::Close)) {
+            if matches!(self.mark(number, part).await?, Some(Mark::Seal | Mark::End)) {
                 return Ok(());
             }
             part += 1;
@@ -282,7 +282,7 @@ impl<S: ObjectStore> LogStore for ObjectLog<S> {
     async fn close(&self, number: u64) -> Result<()> {
         let mut own = self.own.lock().await;
         let Some(file) = own.get_mut(&number) else { return Ok(()) };
-        match self.put_mark(number, file.part, Mark::Close).await {
+        match self.put_mark(number, file.part, Mark::End).await {
             Err(error) if error.kind() == ErrorKind::Exists => return Err(fenced()),
             put => put?,
         }

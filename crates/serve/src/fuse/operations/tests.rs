@@ -135,7 +135,7 @@ fn what_is_not_served_is_said_once_and_for_all() {
 fn a_directory_is_cached_for_one_who_opens_it_at_a_time() {
     const CACHES: u32 = 1 << 3;
     let mut server = Server::new();
-    let mut open = |server: &mut Server| {
+    let open = |server: &mut Server| {
         let (errno, opened) = server.ask(opcode::OPENDIR, ROOT, &[0; 8]).unwrap();
         assert_eq!((errno, opened.len()), (0, 16));
         let flags = u32::from_ne_bytes(opened[8..12].try_into().unwrap());
