@@ -1,3 +1,5 @@
+//! Files, marks and parts in memory.
+
 use std::sync::Arc;
 
 use futures::executor::block_on;
