@@ -49,6 +49,8 @@ pub(crate) struct Checkpointer {
     pub(crate) before: Before,
     /// Objects that hold nothing live any more; oldest first.
     pub(crate) dead_objects: VecDeque<DeadObjects>,
+    /// Objects that are dead but for forks.
+    pub(crate) kept_for_forks: Vec<ObjectName>,
     /// A checkpoint that is complete but for its manifest, which may or may not have been stored when the store answered with an error.
     prepared: Option<Prepared>,
     /// The lowest number that no table was ever stored under, or tried to be.
@@ -110,6 +112,7 @@ impl Checkpointer {
             lost_nodes: Vec::new(),
             counted: None,
             dead_objects: VecDeque::new(),
+            kept_for_forks: Vec::new(),
             prepared: None,
             next_table: 0,
         }

@@ -3,14 +3,14 @@
 //! A rewritten segment keeps its id and the indexes of its live items, so no tree is touched. Several shrunken segments share one
 //! object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use crate::address::SegmentId;
-use crate::checkpoint::{Before, Checkpointer};
+use crate::checkpoint::{Before, Checkpointer, DeadObjects};
 use crate::format::manifest;
 use crate::kinds::Ledger;
 use crate::object::put_own;
@@ -19,7 +19,7 @@ use crate::segment::{Directory, ObjectBuilder, ObjectName, Pinned, SegmentRecord
 use crate::simulation::failpoint;
 use crate::simulation::mutant::{self, Mutant};
 use crate::tree::{self, Root};
-use crate::{ErrorKind, Result};
+use crate::{ErrorKind, Result, fork};
 
 /// Live bytes that one checkpoint rewrites without being asked to collect.
 const REWRITE_BYTES: u64 = 64 << 20;
@@ -205,23 +205,22 @@ async fn dead_items(
 /// only; the next open tries again.
 pub(crate) async fn delete_replaced(inner: &Inner, checkpointer: &mut Checkpointer) {
     let number = checkpointer.manifest.number;
-    while let Some(dead) = checkpointer.dead_objects.front() {
-        if dead.since >= number || Arc::strong_count(&dead.pin) > 1 {
-            break;
-        }
-        let dead = checkpointer.dead_objects.pop_front().expect("it was just looked at");
-        for object in &dead.objects {
-            match inner.items.objects().delete(&object.path()).await {
-                Ok(()) => {
-                    inner.items.forget_object(*object);
-                    failpoint("deleting_after_an_object").await;
+    let is_deletable = |dead: &DeadObjects| dead.since < number && Arc::strong_count(&dead.pin) == 1;
+    if checkpointer.dead_objects.front().is_some_and(is_deletable) {
+        // After the manifest that has replaced them: a fork has either read that, or is known now.
+        match fork::needed(&**inner.items.objects()).await {
+            Ok(Some(needed)) => {
+                while let Some(dead) = checkpointer.dead_objects.pop_front_if(|dead| is_deletable(dead)) {
+                    delete_objects(inner, checkpointer, dead.objects, &needed).await;
                 }
-                Err(error) => {
-                    tracing::warn!(object = object.path(), %error, "a dead object could not be deleted");
-                }
+                let kept = std::mem::take(&mut checkpointer.kept_for_forks);
+                delete_objects(inner, checkpointer, kept, &needed).await;
+            }
+            Ok(None) => tracing::debug!("nothing is deleted while a fork is made"),
+            Err(error) => {
+                tracing::warn!(%error, "nothing is deleted, since it cannot be read what forks need");
             }
         }
-        inner.items.forget_retired(&dead.objects);
     }
     let waiting = checkpointer.dead_objects.iter().flat_map(|dead| &dead.objects);
     inner.set_dead_bytes(waiting.filter_map(|object| inner.items.object_bytes(*object)).sum());
@@ -229,6 +228,30 @@ pub(crate) async fn delete_replaced(inner: &Inner, checkpointer: &mut Checkpoint
     if let Err(error) = delete_older(inner, number, checkpointer.before).await {
         tracing::warn!(%error, "replaced objects could not be deleted");
     }
+}
+
+/// Deletes objects that nobody reads any more; those that a fork reads wait until the fork is let go.
+async fn delete_objects(
+    inner: &Inner,
+    checkpointer: &mut Checkpointer,
+    objects: Vec<ObjectName>,
+    needed: &HashSet<String>,
+) {
+    inner.items.forget_retired(&objects);
+    let (kept, dead): (Vec<_>, Vec<_>) =
+        objects.into_iter().partition(|object| needed.contains(&object.path()));
+    for object in &dead {
+        match inner.items.objects().delete(&object.path()).await {
+            Ok(()) => {
+                inner.items.forget_object(*object);
+                failpoint("deleting_after_an_object").await;
+            }
+            Err(error) => {
+                tracing::warn!(object = object.path(), %error, "a dead object could not be deleted");
+            }
+        }
+    }
+    checkpointer.kept_for_forks.extend(kept);
 }
 
 async fn delete_older(inner: &Inner, number: u64, before: Before) -> Result<()> {

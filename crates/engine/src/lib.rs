@@ -16,6 +16,7 @@ mod damage;
 mod defragment;
 mod diff;
 pub mod error;
+pub mod fork;
 mod format;
 mod frame;
 #[cfg(feature = "fuzzing")]

@@ -18,6 +18,7 @@ pub(crate) mod writer;
 pub use file::FileLog;
 pub use memory::MemoryLog;
 pub use objects::ObjectLog;
+pub(crate) use objects::{PREFIX as PARTS_PREFIX, directory as parts_of, parse as part_of};
 
 /// A medium for numbered log files. Only the newest file is ever appended to.
 ///

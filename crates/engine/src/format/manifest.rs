@@ -161,7 +161,12 @@ pub(crate) fn seal(magic: &[u8; 8], version: u32, body: impl FnOnce(&mut Writer)
 }
 
 /// Version and body of a sealed object, for a program whose own version is `newest`.
-fn unseal<'a>(magic: &[u8; 8], bytes: &'a [u8], newest: u32, name: &str) -> Result<(u32, &'a [u8])> {
+pub(crate) fn unseal<'a>(
+    magic: &[u8; 8],
+    bytes: &'a [u8],
+    newest: u32,
+    name: &str,
+) -> Result<(u32, &'a [u8])> {
     let corrupt =
         || Error::new(ErrorKind::Corrupt, format!("{name} does not have the bytes that were written"));
     if bytes.len() < 16 || bytes[..8] != *magic {

@@ -22,7 +22,8 @@ use crate::format::codec::{Reader, Writer};
 use crate::object::{ObjectInfo, ObjectStore, put_own};
 use crate::{Error, ErrorKind, Result};
 
-const PREFIX: &str = "log/";
+/// Prefix of all parts of log files.
+pub(crate) const PREFIX: &str = "log/";
 const KEPT_PREFIX: &str = "damaged/";
 /// Parts are no larger, in bytes.
 const PART_BYTES_MAX: usize = 8 << 20;
@@ -90,12 +91,13 @@ fn path(number: u64, part: u32) -> String {
     format!("{PREFIX}{number:016x}/{part:08x}")
 }
 
-fn directory(number: u64) -> String {
+/// The prefix of the parts of a file.
+pub(crate) fn directory(number: u64) -> String {
     format!("{PREFIX}{number:016x}/")
 }
 
 /// The file and the part that an object is.
-fn parse(name: &str) -> Option<(u64, u32)> {
+pub(crate) fn parse(name: &str) -> Option<(u64, u32)> {
     let (number, part) = name.strip_prefix(PREFIX)?.split_once('/')?;
     let parsed = (u64::from_str_radix(number, 16).ok()?, u32::from_str_radix(part, 16).ok()?);
     (path(parsed.0, parsed.1) == name).then_some(parsed)
