@@ -9,7 +9,7 @@ use offshoot_engine::log::ObjectLog;
 use offshoot_engine::object::{MemoryStore, ObjectStore};
 use offshoot_engine::{Clock, ErrorKind, Ino, OpenMode, Pool, Storage};
 
-use crate::world::{World, at, clone, create, file, list, read, write};
+use crate::world::{self, World, at, clone, create, list, read, write};
 
 type Store = Arc<dyn ObjectStore>;
 
@@ -54,6 +54,11 @@ impl Place {
 
 fn content(seed: u32) -> Vec<u8> {
     (0..400_000_u32).map(|n| ((n ^ seed).wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+/// Makes a file that nobody refers to, so that it is gone once it is removed.
+fn file(pool: &Pool, name: &str, content: &[u8]) {
+    pool.forget(world::file(pool, name, content), 1);
 }
 
 fn remove(pool: &Pool, name: &str) {
@@ -143,6 +148,15 @@ fn a_fork_of_a_fork_reads_from_both() {
     is_sound(&last);
 }
 
+/// Says that something is over when it is dropped.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The parent makes checkpoints, collects and deletes as fast as it can, while it is forked.
 #[test]
 fn a_parent_in_use_is_forked_whole() {
@@ -169,6 +183,8 @@ fn a_parent_in_use_is_forked_whole() {
                 }
             }
         });
+        // Also when an assertion fails, or the other thread would go on for ever.
+        let _over = Over(&is_over);
         let mut made = 0;
         for id in 0..40 {
             let own = Arc::new(MemoryStore::new());
@@ -190,7 +206,6 @@ fn a_parent_in_use_is_forked_whole() {
                 block_on(release(&objects, id)).unwrap();
             }
         }
-        is_over.store(true, Ordering::Relaxed);
         assert!(made > 20, "only {made} of 40 forks could be made");
     });
     is_sound(&pool);
@@ -200,7 +215,7 @@ fn a_parent_in_use_is_forked_whole() {
 fn a_fork_that_was_never_finished_keeps_everything_until_it_is_let_go() {
     let parent = Place::new();
     let pool = parent.open(1);
-    pool.forget(file(&pool, "f", &content(1)), 1);
+    file(&pool, "f", &content(1));
     block_on(pool.checkpoint()).unwrap();
     // The machine that made the fork has died over it.
     block_on(parent.objects.put("forks/0000000000000005/begun", Vec::new())).unwrap();
