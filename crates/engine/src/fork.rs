@@ -88,7 +88,7 @@ pub async fn fork(
             format!("there is an object {:?} where the fork is to be; take an empty place", object.name);
         return Err(Error::new(ErrorKind::PoolExists, words));
     }
-    parent.put(&begun(id), vec![seal(PIN_MAGIC, VERSION, |_| {})]).await?;
+    begin(parent, id).await?;
     let made = make(parent, child, location, id).await;
     if made.is_err() {
         // Nothing needs the pin, and nobody will open what was made of the child: it has no manifest.
@@ -97,25 +97,22 @@ pub async fn fork(
     made
 }
 
+/// From here on the pool deletes no segment, until [`release`].
+pub(crate) async fn begin(objects: &dyn ObjectStore, id: u64) -> Result<()> {
+    objects.put(&begun(id), vec![seal(PIN_MAGIC, VERSION, |_| {})]).await
+}
+
+/// All objects that hold segments.
+pub(crate) async fn segments_of(objects: &dyn ObjectStore) -> Result<Vec<ObjectInfo>> {
+    let mut listed = objects.list(segment::PREFIX).await?;
+    listed.retain(|object| segment::ObjectName::parse(&object.name).is_some());
+    Ok(listed)
+}
+
 async fn make(parent: &dyn ObjectStore, child: &dyn ObjectStore, location: &str, id: u64) -> Result<Forked> {
-    let mut copied = None;
-    for _ in 0..ATTEMPTS {
-        match Copied::read(parent).await {
-            Ok(all) => {
-                copied = Some(all);
-                break;
-            }
-            // A checkpoint has replaced it meanwhile.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let Some(Copied { manifest, others }) = copied else {
-        return Err(Error::new(ErrorKind::InUse, "the pool changes faster than it can be forked; try again"));
-    };
+    let Copied { manifest, others } = Copied::of(parent).await?;
     // What the log names was put before it.
-    let mut objects = parent.list(segment::PREFIX).await?;
-    objects.retain(|object| segment::ObjectName::parse(&object.name).is_some());
+    let objects = segments_of(parent).await?;
     let list = seal(PIN_MAGIC, VERSION, |out| encode_objects(&objects, out));
     parent.put(&listed(id), vec![list]).await?;
     let forked =
@@ -128,13 +125,29 @@ async fn make(parent: &dyn ObjectStore, child: &dyn ObjectStore, location: &str,
     Ok(forked)
 }
 
-/// What of a pool is copied, by name.
-struct Copied {
-    manifest: (String, Bytes),
-    others: Vec<(String, Bytes)>,
+/// What of a pool is small, by name: a durable state of it, but for its segments.
+pub(crate) struct Copied {
+    pub(crate) manifest: (String, Bytes),
+    /// Tables and the log.
+    pub(crate) others: Vec<(String, Bytes)>,
 }
 
 impl Copied {
+    /// Reads the newest state of a pool that may be in use.
+    ///
+    /// # Errors
+    /// `NoPool`, `InUse` if it changes faster than it can be read, `Store`.
+    pub(crate) async fn of(pool: &dyn ObjectStore) -> Result<Self> {
+        for _ in 0..ATTEMPTS {
+            match Self::read(pool).await {
+                // A checkpoint has replaced it meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                read => return read,
+            }
+        }
+        Err(Error::new(ErrorKind::InUse, "the pool changes faster than it can be copied; try again"))
+    }
+
     /// # Errors
     /// `NotFound` if something was deleted while it was read.
     async fn read(parent: &dyn ObjectStore) -> Result<Self> {

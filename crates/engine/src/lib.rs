@@ -12,6 +12,7 @@ mod check;
 mod checkpoint;
 pub mod clock;
 mod content;
+pub mod copy;
 mod damage;
 mod defragment;
 mod diff;

@@ -1,12 +1,13 @@
-//! Forks of whole pools: each side goes its own way, and what a fork still needs is never deleted.
+//! Forks and copies of whole pools: each side goes its own way, and what a fork still needs is never deleted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::executor::block_on;
+use offshoot_engine::copy::copy;
 use offshoot_engine::fork::{ForkStore, fork, forks_of, parent_of, release};
 use offshoot_engine::log::ObjectLog;
-use offshoot_engine::object::{MemoryStore, ObjectStore};
+use offshoot_engine::object::{Call, Fault, FaultStore, MemoryStore, ObjectStore};
 use offshoot_engine::{Clock, ErrorKind, Ino, OpenMode, Pool, Storage};
 
 use crate::world::{self, World, at, clone, create, list, read, write};
@@ -244,4 +245,45 @@ fn a_fork_needs_a_pool_and_an_empty_place() {
     let error = block_on(fork(&parent.objects, &own, "x", 1)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PoolExists);
     assert_eq!(block_on(parent_of(&own)).unwrap(), None);
+}
+
+#[test]
+fn a_copy_goes_on_where_it_was_interrupted_and_is_a_pool_of_its_own() {
+    let source = Place::new();
+    let pool = source.open(1);
+    for number in 0..8 {
+        file(&pool, &format!("f{number}"), &content(number));
+        block_on(pool.checkpoint()).unwrap();
+    }
+    file(&pool, "synced", b"in the log");
+    block_on(pool.sync()).unwrap();
+
+    let destination = Arc::new(FaultStore::new(MemoryStore::new()));
+    destination.fail_nth(Call::Put, 6, Fault::Refused(ErrorKind::Store));
+    let nothing = |_, _| {};
+    let interrupted = block_on(copy(&source.objects, &destination, 1, &nothing));
+    assert_eq!(interrupted.unwrap_err().kind(), ErrorKind::Store);
+    assert_eq!(block_on(forks_of(&source.objects)).unwrap(), [], "the source is free again");
+    // The source goes on meanwhile.
+    remove(&pool, "f0");
+    file(&pool, "later", &content(99));
+    block_on(pool.gc()).unwrap();
+
+    let told = std::sync::Mutex::new(Vec::new());
+    let tell = |done, all| told.lock().unwrap().push((done, all));
+    let report = block_on(copy(&source.objects, &destination, 2, &tell)).unwrap();
+    assert!(report.objects_found > 0 && report.objects > report.objects_found, "{report:?}");
+    let told = told.into_inner().unwrap();
+    assert!(told.is_sorted() && told.last() == Some(&(report.bytes, report.bytes)), "{told:?}");
+    let full = block_on(copy(&source.objects, &destination, 3, &nothing)).unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::PoolExists);
+
+    drop(pool);
+    let copied = Place { objects: destination, world: World::new() };
+    let pool = copied.open(2);
+    is_sound(&pool);
+    assert_eq!(block_on(pool.scrub()).unwrap().findings, []);
+    assert!(read(&pool, at(&pool, "later")) == content(99) && read(&pool, at(&pool, "f7")) == content(7));
+    assert_eq!(read(&pool, at(&pool, "synced")), b"in the log");
+    assert!(block_on(copied.objects.list("copy")).unwrap().is_empty());
 }
