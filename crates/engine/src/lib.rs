@@ -52,6 +52,6 @@ pub use inode::{Attributes, Ino, Kind};
 pub use namespace::KNOWN_INODE_BYTES;
 pub use pool::{
     AllocateMode, CloneOptions, DirectoryItem, NewInode, OpenMode, Pool, RenameMode, SeekTarget,
-    SetAttributes, SetTime, Storage, XattrMode,
+    SetAttributes, SetTime, Storage, Unchanged, XattrMode,
 };
 pub use settings::{Compression, Settings};

@@ -220,6 +220,12 @@ impl Inner {
         self.carry_out(&operation, None).await.map(|outcome| outcome.expect("there is no guard"))
     }
 
+    /// Executes an operation if a condition holds that keeps no nodes in memory; else nothing is done, and `None` is answered.
+    pub(crate) async fn execute_if(&self, operation: Operation, guard: &Guard) -> Result<Option<Outcome>> {
+        self.admit(&operation).await?;
+        self.carry_out(&operation, Some(guard)).await
+    }
+
     /// Executes an operation, unless what it was prepared for has changed: then nothing is done, and `None` is answered. For those who have
     /// looked for room themselves: a guard keeps nodes in memory, and whoever holds one must not wait for memory.
     pub(crate) async fn execute_prepared(
