@@ -43,6 +43,7 @@ pub mod simulation;
 #[cfg(not(feature = "simulation"))]
 #[allow(unreachable_pub, reason = "it is reached where the feature is on")]
 mod simulation;
+mod sync;
 mod tree;
 mod usage;
 

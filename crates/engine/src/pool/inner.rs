@@ -4,11 +4,9 @@ mod room;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use super::background::Health;
@@ -33,6 +31,8 @@ use crate::report::Status;
 use crate::segment::{Items, Pinned, SegmentRecord};
 use crate::simulation::mutant::{self, Mutant};
 use crate::simulation::{self, failpoint};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 use crate::tree::{Body, Link};
 use crate::{Attributes, Clock, Error, ErrorKind, Ino, Kind, Result, Settings, Timestamp};
 
