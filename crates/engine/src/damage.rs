@@ -2,11 +2,11 @@
 //!
 //! Damage never stops upkeep. Who meets it here goes on without what is lost; nothing is freed that may still be referred to.
 
-use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::Error;
 use crate::address::{Address, ItemKind, SegmentId};
+use crate::sync::Mutex;
 
 /// The items and segments that could not be read since the pool was opened.
 #[derive(Default)]

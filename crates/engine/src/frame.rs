@@ -1,12 +1,12 @@
 //! Frames: pieces of file data in memory.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use parking_lot::RwLock;
 
 use crate::address::Address;
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of the largest frame; larger writes are cut at multiples of it.
 pub(crate) const FRAME_BYTES_MAX: usize = 128 << 10;

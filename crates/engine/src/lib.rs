@@ -44,6 +44,7 @@ pub mod simulation;
 #[cfg(not(feature = "simulation"))]
 #[allow(unreachable_pub, reason = "it is reached where the feature is on")]
 mod simulation;
+mod sync;
 mod tree;
 mod usage;
 
@@ -53,6 +54,6 @@ pub use inode::{Attributes, Ino, Kind};
 pub use namespace::KNOWN_INODE_BYTES;
 pub use pool::{
     AllocateMode, CloneOptions, DirectoryItem, NewInode, OpenMode, Pool, RenameMode, SeekTarget,
-    SetAttributes, SetTime, Storage, XattrMode,
+    SetAttributes, SetTime, Storage, Unchanged, XattrMode,
 };
 pub use settings::{Compression, Settings};

@@ -24,7 +24,7 @@ pub use locations::KNOWN_INODE_BYTES;
 pub(crate) use locations::{Location, Locations, Trail, Where, stale};
 pub(crate) use operation::{AttributeChange, Operation, WriteData};
 pub(crate) use realms::{Ending, REALM_IDS};
-pub(crate) use xattr::{check_xattr_size, decode_frame as decode_xattr_frame};
+pub(crate) use xattr::{check_xattr_size, decode_frame as decode_xattr_frame, list as xattr_list};
 
 use siphasher::sip::SipHasher13;
 

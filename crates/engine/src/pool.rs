@@ -12,6 +12,7 @@ mod inner;
 mod pause;
 mod pieces;
 mod read;
+mod unchanged;
 mod upkeep;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 
 pub(crate) use guard::Guard;
 pub(crate) use inner::{Inner, NODE_MEMORY_BYTES, Parts};
+pub use unchanged::Unchanged;
 
 use crate::log::LogStore;
 use crate::metrics::Metrics;
@@ -78,7 +80,7 @@ pub enum SetTime {
 }
 
 /// Attributes to change; `None` leaves one as it is. The change time always becomes now.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SetAttributes {
     /// Permission bits.
     pub mode: Option<u32>,
@@ -404,6 +406,11 @@ impl Pool {
     /// # Errors
     /// `ReadOnly`, `TooLarge`, `IsDirectory` or `Invalid` for a size of what has none, `NoSpace`.
     pub async fn set_attributes(&self, ino: Ino, set: SetAttributes) -> Result<Attributes> {
+        self.inner.execute(self.setting(ino, set)).await.map(attributes)
+    }
+
+    /// The operation that sets attributes, with times made absolute.
+    fn setting(&self, ino: Ino, set: SetAttributes) -> Operation {
         let now = self.inner.clock.now();
         let at = |time: SetTime| match time {
             SetTime::Now => now,
@@ -411,7 +418,7 @@ impl Pool {
         };
         let SetAttributes { mode, uid, gid, size, atime, mtime, ctime } = set;
         let set = AttributeChange { mode, uid, gid, size, atime: atime.map(at), mtime: mtime.map(at), ctime };
-        self.inner.execute(Operation::SetAttributes { ino, set }).await.map(attributes)
+        Operation::SetAttributes { ino, set }
     }
 
     /// The target of a symbolic link.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use offshoot_engine::{Attributes, ErrorKind, Ino, Kind, Pool};
 
 use crate::acl::{self, Acl, Bits};
@@ -89,11 +90,19 @@ impl Vfs {
     }
 
     pub(crate) async fn stored_list(&self, attributes: &Attributes, name: &[u8]) -> Result<Option<Acl>> {
+        match self.list_value(attributes, name).await? {
+            Some(value) => Acl::decode(&value),
+            None => Ok(None),
+        }
+    }
+
+    /// A list as it is stored.
+    pub(crate) async fn list_value(&self, attributes: &Attributes, name: &[u8]) -> Result<Option<Bytes>> {
         if !attributes.has_xattrs || attributes.kind == Kind::Symlink {
             return Ok(None);
         }
         match self.pool().xattr(attributes.ino, name).await {
-            Ok(value) => Acl::decode(&value),
+            Ok(value) => Ok(Some(value)),
             Err(error) if error.kind() == ErrorKind::NoAttribute => Ok(None),
             Err(error) => Err(error.into()),
         }

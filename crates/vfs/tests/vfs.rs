@@ -10,6 +10,8 @@ mod attributes;
 mod clones;
 #[path = "vfs/content.rs"]
 mod content;
+#[path = "vfs/meanwhile.rs"]
+mod meanwhile;
 #[path = "vfs/names.rs"]
 mod names;
 #[path = "vfs/watchers.rs"]

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use parking_lot::Mutex;
 
 use super::BlockingLog;
 use crate::object::PowerSwitch;
 use crate::object::fault::Supply;
+use crate::sync::Mutex;
 use crate::{Error, ErrorKind, Result};
 
 /// What a disk writes as one: a power cut tears between such pieces, and once within one.

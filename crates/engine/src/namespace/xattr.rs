@@ -9,7 +9,8 @@ use crate::format::inode::{decode_xattrs, encode_xattrs, xattr_list_bytes};
 use crate::frame::{FRAME_BYTES_MAX, Frame};
 use crate::kinds::FrameLink;
 use crate::pool::XattrMode;
-use crate::record::{INLINE_XATTR_BYTES_MAX, Totals, XattrFrame, XattrList, Xattrs};
+use crate::record::{INLINE_XATTR_BYTES_MAX, Inode, Totals, XattrFrame, XattrList, Xattrs};
+use crate::tree::Nodes;
 use crate::{Error, ErrorKind, Ino, Result};
 
 /// Bytes of the largest value.
@@ -34,6 +35,21 @@ pub(crate) fn decode_frame(bytes: &[u8]) -> Result<XattrList> {
     let list = decode_xattrs(&mut from)?;
     from.end()?;
     Ok(list)
+}
+
+/// The list of an inode.
+pub(crate) fn list(inode: &Inode, nodes: &dyn Nodes) -> std::result::Result<XattrList, Interrupt> {
+    match &inode.xattrs {
+        Xattrs::None => Ok(XattrList::new()),
+        Xattrs::Inline(list) => Ok((**list).clone()),
+        Xattrs::Frame(held) => match &held.frame {
+            FrameLink::Memory(frame) => match frame.with(decode_frame) {
+                Some(list) => Ok(list?),
+                None => stored_list(frame.address().expect("a frame without bytes is stored"), nodes),
+            },
+            FrameLink::Stored(address) => stored_list(*address, nodes),
+        },
+    }
 }
 
 impl Change<'_> {
@@ -79,19 +95,7 @@ impl Change<'_> {
             if place.read_only {
                 return Err(ErrorKind::ReadOnly.into());
             }
-            let mut list = match &inode.xattrs {
-                Xattrs::None => XattrList::new(),
-                Xattrs::Inline(list) => (**list).clone(),
-                Xattrs::Frame(held) => match &held.frame {
-                    FrameLink::Memory(frame) => match frame.with(decode_frame) {
-                        Some(list) => list?,
-                        None => {
-                            stored_list(frame.address().expect("a frame without bytes is stored"), nodes)?
-                        }
-                    },
-                    FrameLink::Stored(address) => stored_list(*address, nodes)?,
-                },
-            };
+            let mut list = list(inode, nodes)?;
             change(&mut list)?;
             let bytes = xattr_list_bytes(&list);
             inode.xattrs = if list.is_empty() {
@@ -120,7 +124,7 @@ impl Change<'_> {
 
 fn stored_list(
     address: crate::address::Address,
-    nodes: &dyn crate::tree::Nodes,
+    nodes: &dyn Nodes,
 ) -> std::result::Result<XattrList, Interrupt> {
     match nodes.frame(address) {
         Some(bytes) => Ok(decode_frame(&bytes)?),

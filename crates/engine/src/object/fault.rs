@@ -9,9 +9,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fastrand::Rng;
-use parking_lot::Mutex;
 
 use super::{ObjectInfo, ObjectStore, Space};
+use crate::sync::Mutex;
 use crate::{Error, ErrorKind, Result};
 
 /// Kinds of calls to a store.

@@ -13,15 +13,15 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::fs::FlockOperation;
 
 use super::{ObjectInfo, ObjectStore, Space, disk, name};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::{Error, ErrorKind, Result};
 
 /// Begins the names of temporary files; `~` is in no object name.

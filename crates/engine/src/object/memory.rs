@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use parking_lot::Mutex;
 
 use super::{ObjectInfo, ObjectStore, Space, name};
+use crate::sync::Mutex;
 use crate::{Error, ErrorKind, Result};
 
 /// An [`ObjectStore`] in memory.

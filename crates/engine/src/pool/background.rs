@@ -1,6 +1,5 @@
 //! Work in the background: when the log is written and checkpoints are made, and what of it fails.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Inner;
@@ -8,6 +7,7 @@ use crate::checkpoint::checkpoint;
 use crate::format::manifest::Manifest;
 use crate::report::GcReport;
 use crate::simulation::failpoint;
+use crate::sync::atomic::Ordering;
 use crate::{Error, ErrorKind, Result, defragment};
 
 /// Bytes of dead objects that are worth a checkpoint of their own, so that they can be deleted, and its distance to the last.

@@ -4,7 +4,7 @@ use crate::content;
 use crate::defragment::{Piece, RecentClones};
 use crate::kinds::DirectoryTree;
 use crate::namespace::{Interrupt, Locations, State, View};
-use crate::pool::Inner;
+use crate::pool::{Inner, Unchanged};
 use crate::segment::Pinned;
 use crate::tree::{Nodes, Root};
 use crate::{Ino, Result};
@@ -16,6 +16,8 @@ pub(crate) enum Guard {
     /// A file must have exactly these extents between two offsets, and must not have been cloned since the interval whose counts were
     /// looked at.
     Window { ino: Ino, from: u64, to: u64, pieces: Vec<Piece>, counted: u64 },
+    /// An inode must have these attributes.
+    Unchanged { ino: Ino, unchanged: Unchanged },
 }
 
 impl Guard {
@@ -50,6 +52,7 @@ impl Guard {
                     });
                 Ok(same)
             }
+            Self::Unchanged { ino, unchanged } => unchanged.holds(*ino, state, locations, nodes),
         }
     }
 }

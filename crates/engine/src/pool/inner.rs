@@ -4,11 +4,9 @@ mod room;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use super::background::Health;
@@ -33,6 +31,8 @@ use crate::report::Status;
 use crate::segment::{Items, Pinned, SegmentRecord};
 use crate::simulation::mutant::{self, Mutant};
 use crate::simulation::{self, failpoint};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 use crate::tree::{Body, Link};
 use crate::{Attributes, Clock, Error, ErrorKind, Ino, Kind, Result, Settings, Timestamp};
 
@@ -218,6 +218,12 @@ impl Inner {
     pub(crate) async fn execute(&self, operation: Operation) -> Result<Outcome> {
         self.admit(&operation).await?;
         self.carry_out(&operation, None).await.map(|outcome| outcome.expect("there is no guard"))
+    }
+
+    /// Executes an operation if a condition holds that keeps no nodes in memory; else nothing is done, and `None` is answered.
+    pub(crate) async fn execute_if(&self, operation: Operation, guard: &Guard) -> Result<Option<Outcome>> {
+        self.admit(&operation).await?;
+        self.carry_out(&operation, Some(guard)).await
     }
 
     /// Executes an operation, unless what it was prepared for has changed: then nothing is done, and `None` is answered. For those who have

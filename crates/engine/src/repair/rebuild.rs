@@ -8,7 +8,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::address::{Address, ItemKind, SegmentId};
@@ -17,6 +16,7 @@ use crate::kinds::{DirectoryTree, EntryKey, FrameLink, SideTree};
 use crate::pool::Inner;
 use crate::record::{Content, Directory, Entry, Inode, SideKey, Totals, Xattrs};
 use crate::segment::Pinned;
+use crate::sync::Mutex;
 use crate::tree::{AnyNode, Body, Branch, Link, Missing, Node, Root, Tree};
 use crate::{ErrorKind, Result};
 

@@ -3,7 +3,6 @@
 use std::hash::Hash;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use quick_cache::sync::DefaultLifecycle;
 use quick_cache::{OptionsBuilder, Weighter};
 use rustc_hash::{FxBuildHasher, FxHashMap};
@@ -11,6 +10,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 use super::items::Items;
 use crate::Result;
 use crate::address::{Address, ItemKind};
+use crate::sync::Mutex;
 use crate::tree::{AnyNode, ChangedMark, Missing, Nodes};
 
 /// What a cached entry takes beside its bytes: key, counts, list heads.

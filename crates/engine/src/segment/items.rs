@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
 use quick_cache::Weighter;
 use rustc_hash::FxHashMap;
 
@@ -20,6 +18,8 @@ use crate::address::{Address, ItemKind, SegmentId};
 use crate::damage::Damage;
 use crate::metrics::Metrics;
 use crate::object::ObjectStore;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 use crate::tree::{AnyNode, ChangedNodes, Missing};
 use crate::{Compression, Error, ErrorKind, Result};
 
@@ -120,11 +120,11 @@ impl Items {
         self.epoch.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn table(&self) -> parking_lot::RwLockReadGuard<'_, BTreeMap<SegmentId, SegmentRecord>> {
+    pub(crate) fn table(&self) -> crate::sync::RwLockReadGuard<'_, BTreeMap<SegmentId, SegmentRecord>> {
         self.table.read()
     }
 
-    pub(crate) fn table_mut(&self) -> parking_lot::RwLockWriteGuard<'_, BTreeMap<SegmentId, SegmentRecord>> {
+    pub(crate) fn table_mut(&self) -> crate::sync::RwLockWriteGuard<'_, BTreeMap<SegmentId, SegmentRecord>> {
         self.table.write()
     }
 
@@ -134,7 +134,7 @@ impl Items {
     }
 
     /// The items that no count knows yet.
-    pub(crate) fn born_items(&self) -> parking_lot::MutexGuard<'_, FxHashMap<Address, Born>> {
+    pub(crate) fn born_items(&self) -> crate::sync::MutexGuard<'_, FxHashMap<Address, Born>> {
         self.born.lock()
     }
 

@@ -1,15 +1,15 @@
 //! Gathering items into segments.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use super::layout::{Directory, Item, ObjectBuilder};
 use super::{Items, ObjectName, SegmentRecord, codec};
 use crate::address::{Address, ItemKind, SegmentId};
 use crate::object::put_own;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::{Error, ErrorKind, Result};
 
 /// A segment that is not in the store yet. Its items can be read all the same.

@@ -1,7 +1,6 @@
 //! Nodes, links and what a kind of tree has to define.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::page::Page;
 use super::{Missing, Nodes};
@@ -9,6 +8,7 @@ use crate::Result;
 use crate::address::{Address, ItemKind};
 use crate::format::codec::{Reader, Writer, out_of_range};
 use crate::kinds::{AliasTree, DirectoryTree, FileTree, FrameLink, Ledger, RealmTree, SideTree};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Counts the nodes of a pool that are in memory because they were changed.
 #[derive(Clone, Debug, Default)]

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
-use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::node::NODE_HEADER_BYTES;
@@ -11,6 +10,7 @@ use super::*;
 use crate::address::SegmentId;
 use crate::kinds::{DirectoryTree, EntryKey};
 use crate::record::{Content, Entry, Identity, Name, Realm, SideKey};
+use crate::sync::Mutex;
 
 /// Stored nodes, each in memory or not.
 #[derive(Default)]

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::executor::block_on;
 use offshoot_engine::object::Call;
-use offshoot_engine::{Clock, CloneOptions, Ino, Kind, OpenMode, Pool, Settings, Timestamp};
+use offshoot_engine::{
+    Clock, CloneOptions, Ino, Kind, OpenMode, Pool, SetAttributes, Settings, Timestamp, Unchanged, XattrMode,
+};
 
 use crate::wire::{Trouble, Wire, poll};
 use crate::world::{World, at, create, file, new, read};
@@ -180,4 +182,56 @@ fn a_clone_over_a_changed_tree_does_not_wait_for_itself() {
     assert!(all_end(&pool, vec![Box::pin(clone)]), "the clone waits for ever");
     assert!(pool.metrics().memory_waits.get() > 0, "it did not have to wait");
     assert_eq!(block_on(pool.lookup(Ino::ROOT, b"d")).unwrap().kind, Kind::File);
+}
+
+/// The list of attributes is in a frame that is not in memory when the condition is looked at, and nothing is left of what was refused.
+#[test]
+fn a_change_on_a_condition_is_made_whole_or_not_at_all() {
+    let world = World::new();
+    let pool = world.open();
+    let ino = file(&pool, "f", b"content");
+    let long = vec![b'v'; 4096];
+    block_on(pool.set_xattr(ino, b"user.long", &long, XattrMode::Set, None)).unwrap();
+    block_on(pool.close()).unwrap();
+    let pool = world.open();
+    let ino = at(&pool, "f");
+    let before = block_on(pool.attributes(ino)).unwrap();
+
+    let set = SetAttributes { mode: Some(0o600), uid: Some(7), ..SetAttributes::default() };
+    let with = |value: &[u8]| Unchanged {
+        xattr: Some((b"user.long".to_vec(), Some(Bytes::copy_from_slice(value)))),
+        ..Unchanged::default()
+    };
+    let attempts = [
+        with(b"other"),
+        Unchanged { xattr: Some((b"user.long".to_vec(), None)), ..Unchanged::default() },
+        Unchanged { xattr: Some((b"user.none".to_vec(), Some(Bytes::new()))), ..Unchanged::default() },
+        Unchanged { mode: Some(before.mode ^ 1), ..with(&long) },
+        Unchanged { uid: Some(before.uid + 1), ..with(&long) },
+        Unchanged { gid: Some(before.gid + 1), ..with(&long) },
+        Unchanged { ctime: Some(Timestamp { secs: -1, nanos: 0 }), ..with(&long) },
+    ];
+    for unchanged in attempts {
+        assert_eq!(block_on(pool.set_attributes_if(ino, set, unchanged.clone())).unwrap(), None);
+        let attribute = (&b"user.new"[..], &b"x"[..]);
+        let unset = block_on(pool.set_xattr_if(ino, attribute, XattrMode::Set, None, unchanged)).unwrap();
+        assert!(!unset);
+    }
+    assert_eq!(block_on(pool.attributes(ino)).unwrap(), before);
+    assert_eq!(block_on(pool.xattrs(ino)).unwrap(), [b"user.long"]);
+
+    let unchanged = Unchanged {
+        mode: Some(before.mode),
+        uid: Some(before.uid),
+        gid: Some(before.gid),
+        ctime: Some(before.ctime),
+        ..with(&long)
+    };
+    let after = block_on(pool.set_attributes_if(ino, set, unchanged)).unwrap().unwrap();
+    assert_eq!((after.mode, after.uid), (0o600, 7));
+    block_on(pool.sync()).unwrap();
+    drop(pool);
+    let pool = world.open();
+    let replayed = block_on(pool.attributes(at(&pool, "f"))).unwrap();
+    assert_eq!((replayed.mode, replayed.uid, replayed.ctime), (0o600, 7, after.ctime));
 }

@@ -1,8 +1,9 @@
 //! Attributes: stat, chmod, chown, utimens, truncate, and access times.
 
-use offshoot_engine::{Attributes, Ino, Kind, SetAttributes, SetTime, Timestamp, XattrMode};
+use bytes::Bytes;
+use offshoot_engine::{Attributes, Ino, Kind, SetAttributes, SetTime, Timestamp, Unchanged, XattrMode};
 
-use crate::acl;
+use crate::acl::{self, Acl};
 use crate::error::{Code, Error, Result};
 use crate::handle::{Access, Handle};
 use crate::permission::{self, Caller, WRITE};
@@ -63,46 +64,76 @@ impl Vfs {
         handle: Option<&Handle>,
         change: Change,
     ) -> Result<Attributes> {
-        let before = self.pool().attributes(ino).await?;
+        loop {
+            let before = self.pool().attributes(ino).await?;
+            // What was allowed and computed is true of what was read only: after another change it is decided anew.
+            let Some(after) = self.set_attributes_of(caller, &before, handle, change).await? else {
+                continue;
+            };
+            match change.size {
+                Some(size) => self.changed(Told::Content { ino, offset: size.min(before.size), length: 0 }),
+                None => self.changed(Told::Attributes { ino }),
+            }
+            return Ok(after);
+        }
+    }
+
+    /// Changes attributes of an inode that was just looked at; `None` if it was changed since.
+    async fn set_attributes_of(
+        &self,
+        caller: &Caller,
+        before: &Attributes,
+        handle: Option<&Handle>,
+        change: Change,
+    ) -> Result<Option<Attributes>> {
+        let ino = before.ino;
         if before.read_only {
             return Err(Error::new(Code::ReadOnly, "inside a read-only clone"));
         }
-        let list = if before.has_xattrs { self.access_list(&before).await? } else { None };
-        permission::check_chown(caller, &before, change.uid, change.gid)?;
-        permission::check_times(caller, &before, list.as_ref(), change.atime, change.mtime)?;
+        let value = self.list_value(before, acl::ACCESS).await?;
+        let list = match &value {
+            Some(value) => Acl::decode(value)?,
+            None => None,
+        };
+        let mut unchanged = decided_by(before, value);
+        permission::check_chown(caller, before, change.uid, change.gid)?;
+        permission::check_times(caller, before, list.as_ref(), change.atime, change.mtime)?;
         if change.size.is_some() {
             let opened = handle.is_some_and(|handle| handle.access().contains(Access::WRITE));
             if !opened {
-                permission::check(caller, &before, list.as_ref(), WRITE)?;
+                permission::check(caller, before, list.as_ref(), WRITE)?;
             }
         }
         let mut mode = match change.mode {
-            Some(mode) => Some(permission::changed_mode(caller, &before, mode)?),
+            Some(mode) => Some(permission::changed_mode(caller, before, mode)?),
             None => None,
         };
         let chowned = change.uid.is_some() || change.gid.is_some();
         let emptied = change == Change::default() && !caller.is_superuser();
         let resized = change.size.is_some();
         if mode.is_none() && (chowned || emptied || (resized && !caller.is_superuser())) {
-            mode = permission::without_set_id(&before);
+            mode = permission::without_set_id(before);
         }
         if let (Some(bits), Some(mut list)) = (mode, list) {
             // The list and the bits change in one step; what remains is set after them.
             list.set_mode(bits);
-            self.pool().set_xattr(ino, acl::ACCESS, &list.encode(), XattrMode::Set, Some(bits)).await?;
+            let value = list.encode();
+            let attribute = (acl::ACCESS, value.as_slice());
+            if !self.pool().set_xattr_if(ino, attribute, XattrMode::Set, Some(bits), unchanged).await? {
+                return Ok(None);
+            }
+            unchanged = decided_by(&Attributes { mode: bits, ..before.clone() }, Some(value.into()));
             mode = None;
         }
         if chowned || resized {
-            self.drop_capabilities(&before).await?;
+            self.drop_capabilities(before).await?;
         }
         let Change { uid, gid, size, atime, mtime, .. } = change;
         let set = SetAttributes { mode, uid, gid, size, atime, mtime, ctime: None };
-        let after = self.pool().set_attributes(ino, set).await?;
-        match size {
-            Some(size) => self.changed(Told::Content { ino, offset: size.min(before.size), length: 0 }),
-            None => self.changed(Told::Attributes { ino }),
+        if set == SetAttributes::default() {
+            unchanged = Unchanged::default();
         }
-        Ok(after)
+        Ok(self.pool().set_attributes_if(ino, set, unchanged).await?)
     }
 
     /// Sets the size of an open file.
@@ -136,19 +167,32 @@ impl Vfs {
         if self.access_time() == AccessTime::None {
             return;
         }
-        let Ok(attributes) = self.pool().attributes(ino).await else { return };
-        if attributes.read_only || !is_access_time_due(&attributes, self.pool().clock().now()) {
-            return;
-        }
-        let set = SetAttributes {
-            atime: Some(SetTime::Now),
-            ctime: Some(attributes.ctime),
-            ..SetAttributes::default()
-        };
-        if let Err(error) = self.pool().set_attributes(ino, set).await {
-            tracing::debug!(ino = ino.0, %error, "access time not updated");
+        loop {
+            let Ok(attributes) = self.pool().attributes(ino).await else { return };
+            if attributes.read_only || !is_access_time_due(&attributes, self.pool().clock().now()) {
+                return;
+            }
+            let ctime = Some(attributes.ctime);
+            let set = SetAttributes { atime: Some(SetTime::Now), ctime, ..SetAttributes::default() };
+            // A change that came between has a change time of its own, which stays.
+            let unchanged = Unchanged { ctime, ..Unchanged::default() };
+            match self.pool().set_attributes_if(ino, set, unchanged).await {
+                Ok(None) => {}
+                Ok(Some(_)) => return,
+                Err(error) => {
+                    tracing::debug!(ino = ino.0, %error, "access time not updated");
+                    return;
+                }
+            }
         }
     }
+}
+
+/// What decides who may change attributes, and what becomes of the mode; `list` is the stored access control list.
+pub(crate) fn decided_by(attributes: &Attributes, list: Option<Bytes>) -> Unchanged {
+    let Attributes { mode, uid, gid, .. } = *attributes;
+    let xattr = Some((acl::ACCESS.to_vec(), list));
+    Unchanged { mode: Some(mode), uid: Some(uid), gid: Some(gid), xattr, ctime: None }
 }
 
 /// The rule of `relatime`: the access time moves if it is not after the last change, or a day old.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use offshoot_engine::{AllocateMode, Attributes, SeekTarget, SetAttributes};
+use offshoot_engine::{AllocateMode, Attributes, SeekTarget, SetAttributes, Unchanged};
 
 use crate::error::{Code, Error, Result};
 use crate::handle::{Access, Handle};
@@ -166,9 +166,15 @@ impl Vfs {
     }
 
     async fn clear_set_id(&self, attributes: &Attributes) -> Result<()> {
-        if let Some(mode) = permission::without_set_id(attributes) {
+        let ino = attributes.ino;
+        let mut known = attributes.clone();
+        while let Some(mode) = permission::without_set_id(&known) {
             let set = SetAttributes { mode: Some(mode), ..SetAttributes::default() };
-            self.pool().set_attributes(attributes.ino, set).await?;
+            let unchanged = Unchanged { mode: Some(known.mode), ..Unchanged::default() };
+            if self.pool().set_attributes_if(ino, set, unchanged).await?.is_some() {
+                break;
+            }
+            known = self.pool().attributes(ino).await?;
         }
         Ok(())
     }

@@ -5,10 +5,11 @@
 //! reserved.
 
 use bytes::Bytes;
-use offshoot_engine::{Attributes, Ino, Kind, XattrMode};
+use offshoot_engine::{Attributes, Ino, Kind, SetAttributes, Unchanged, XattrMode};
 
 use crate::acl::{self, Acl};
 use crate::error::{Code, Error, Result};
+use crate::ops::attributes::decided_by;
 use crate::permission::{self, Caller, READ, SET_GID, WRITE};
 use crate::vfs::Vfs;
 use crate::watch::Change;
@@ -116,9 +117,13 @@ impl Vfs {
         if value.len() > VALUE_BYTES_MAX {
             return Err(Error::new(Code::AttributeTooLarge, "the value of an attribute is over 64 KiB"));
         }
-        let attributes = self.changeable(caller, ino, name, namespace).await?;
+        let mut attributes = self.changeable(caller, ino, name, namespace).await?;
         match namespace {
-            Namespace::AccessList => self.set_access_list(caller, &attributes, value, how).await?,
+            Namespace::AccessList => {
+                while !self.set_access_list(caller, &attributes, value, how).await? {
+                    attributes = self.changeable(caller, ino, name, namespace).await?;
+                }
+            }
             Namespace::DefaultList => self.set_default_list(&attributes, value, how).await?,
             _ => self.pool().set_xattr(ino, name, value, how, None).await?,
         }
@@ -184,16 +189,18 @@ impl Vfs {
         Ok(attributes)
     }
 
+    /// Sets the list of an inode that was just looked at; false if it was changed since.
     async fn set_access_list(
         &self,
         caller: &Caller,
         attributes: &Attributes,
         value: &[u8],
         how: XattrMode,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let ino = attributes.ino;
         let Some(list) = Acl::decode(value)? else {
-            return self.remove_list(ino, acl::ACCESS).await;
+            self.remove_list(ino, acl::ACCESS).await?;
+            return Ok(true);
         };
         let mut mode = (attributes.mode & !0o777) | list.mode();
         if !caller.is_superuser() && !caller.is_member(attributes.gid) {
@@ -201,12 +208,16 @@ impl Vfs {
         }
         if list.is_equivalent_to_mode() {
             self.remove_list(ino, acl::ACCESS).await?;
-            let set = offshoot_engine::SetAttributes { mode: Some(mode), ..Default::default() };
-            self.pool().set_attributes(ino, set).await?;
+            let set = SetAttributes { mode: Some(mode), ..SetAttributes::default() };
+            let unchanged = decided_by(attributes, None);
+            Ok(self.pool().set_attributes_if(ino, set, unchanged).await?.is_some())
         } else {
-            self.pool().set_xattr(ino, acl::ACCESS, &list.encode(), how, Some(mode)).await?;
+            // Whatever list there was is replaced whole.
+            let unchanged = Unchanged { xattr: None, ..decided_by(attributes, None) };
+            let value = list.encode();
+            let attribute = (acl::ACCESS, value.as_slice());
+            Ok(self.pool().set_xattr_if(ino, attribute, how, Some(mode), unchanged).await?)
         }
-        Ok(())
     }
 
     async fn set_default_list(&self, attributes: &Attributes, value: &[u8], how: XattrMode) -> Result<()> {

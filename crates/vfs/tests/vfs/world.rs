@@ -13,21 +13,35 @@ use parking_lot::Mutex;
 
 pub(crate) const START_SECS: i64 = 1_000_000;
 
-pub(crate) struct StillClock(Mutex<Timestamp>);
+type Work = Box<dyn FnOnce() + Send>;
+
+pub(crate) struct StillClock {
+    now: Mutex<Timestamp>,
+    work: Mutex<Option<Work>>,
+}
 
 impl StillClock {
     pub(crate) fn advance(&self, secs: i64) {
-        self.0.lock().secs += secs;
+        self.now.lock().secs += secs;
+    }
+
+    /// Has `work` done by another thread within the next question for the time.
+    pub(crate) fn at_next_look(&self, work: impl FnOnce() + Send + 'static) {
+        *self.work.lock() = Some(Box::new(work));
     }
 }
 
 impl Clock for StillClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock()
+        let work = self.work.lock().take();
+        if let Some(work) = work {
+            std::thread::spawn(work).join().unwrap();
+        }
+        *self.now.lock()
     }
 
     fn monotonic(&self) -> Duration {
-        Duration::from_secs(self.0.lock().secs as u64)
+        Duration::from_secs(self.now.lock().secs as u64)
     }
 
     /// No test runs the background work, so nobody sleeps.
@@ -51,7 +65,8 @@ pub(crate) fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> Code {
 
 impl World {
     pub(crate) fn new() -> World {
-        let clock = Arc::new(StillClock(Mutex::new(Timestamp { secs: START_SECS, nanos: 0 })));
+        let now = Mutex::new(Timestamp { secs: START_SECS, nanos: 0 });
+        let clock = Arc::new(StillClock { now, work: Mutex::default() });
         let storage = Storage { objects: Arc::new(MemoryStore::new()), log: Arc::new(MemoryLog::new()) };
         let opened = Pool::open(storage, clock.clone(), Settings::default(), OpenMode::Create);
         let pool = block_on(opened).unwrap();

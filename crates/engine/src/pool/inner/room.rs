@@ -1,12 +1,12 @@
 //! Whether there is memory and space for one more operation.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Inner;
 use crate::checkpoint::checkpoint;
 use crate::namespace::{Operation, WriteData};
 use crate::pool::AllocateMode;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::{Error, ErrorKind, Result};
 
 /// Bytes of records that are never exceeded by more than one operation.
