@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::RwLock;
+use crate::sync::RwLock;
 
 use super::{PARENT, Parent};
 use crate::object::{ObjectInfo, ObjectStore, Space};
