@@ -19,7 +19,7 @@ use offshoot_vfs::{Caller, Code, Error, Handle, Vfs};
 use crate::executor::Machine;
 use crate::faults::Faults;
 use crate::model::{Answer, Id, Model, ROOT, walk};
-use crate::random::Random;
+use crate::random::{Chance, Random};
 use crate::truth::{ClientId, Effect, Truth, is_of_media};
 
 /// All clients are root: permissions have tests of their own.

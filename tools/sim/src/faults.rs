@@ -1,6 +1,6 @@
 //! What goes wrong in a world, chosen by its seed.
 
-use crate::random::Random;
+use crate::random::{Chance, Random};
 
 /// How often something goes wrong, one call in so many; 0 is never.
 #[derive(Clone, Debug, Default)]

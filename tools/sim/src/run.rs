@@ -18,7 +18,7 @@ use crate::executor::{Executor, Machine, NETWORK, Step};
 use crate::faults::Faults;
 use crate::media::Media;
 use crate::model::{Model, ROOT, walk};
-use crate::random::Random;
+use crate::random::{Chance, Random};
 use crate::truth::{Truth, Watch};
 
 /// Virtual time that a phase may take before somebody must be waiting in vain.

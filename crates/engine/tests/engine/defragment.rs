@@ -10,7 +10,7 @@ use offshoot_engine::{
     AllocateMode, CloneOptions, ErrorKind, Ino, Kind, OpenMode, Pool, SeekTarget, SystemClock,
 };
 
-use crate::world::{Random, World, at, clone, create, file, kind, read, write};
+use crate::world::{Chance, Random, World, at, clone, create, file, kind, read, write};
 
 const WINDOW: u64 = 128 << 10;
 const PIECE: u64 = 4096;

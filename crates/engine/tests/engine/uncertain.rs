@@ -6,7 +6,7 @@ use offshoot_engine::object::Call;
 use offshoot_engine::{ErrorKind, Ino, Pool};
 
 use crate::wire::{Trouble, Wire, poll};
-use crate::world::{Random, World, at, create, file, kind, read, write};
+use crate::world::{Chance, Random, World, at, create, file, kind, read, write};
 
 const ALWAYS: usize = usize::MAX;
 

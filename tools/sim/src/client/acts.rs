@@ -9,6 +9,7 @@ use offshoot_vfs::{Access, AttributeChange, Create, Error};
 
 use super::{CALLER, Client, Focus, Outcome, Stop};
 use crate::model::{Id, Mode, Model, ROOT, SIZE_MAX, Set, walk};
+use crate::random::Chance;
 
 /// A name that was chosen.
 struct Place {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::sample::Sample;
 use super::store::Image;
-use crate::world::Random;
+use crate::world::{Chance, Random};
 
 /// Something that is stored.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

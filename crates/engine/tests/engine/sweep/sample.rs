@@ -12,7 +12,7 @@ use offshoot_engine::{
 
 use super::content::{Contents, contents};
 use super::store::{Image, Overlay, files_of, log_of};
-use crate::world::{Random, StepClock, at, clone, create, file, write};
+use crate::world::{Chance, Random, StepClock, at, clone, create, file, write};
 
 /// A pool to be damaged.
 pub struct Sample {
