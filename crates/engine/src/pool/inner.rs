@@ -484,7 +484,12 @@ impl Inner {
     /// Flushes what the log writer has taken.
     pub(crate) async fn flush_locked(&self, writer: &mut LogWriter) -> Result<()> {
         let before = self.metrics.log_bytes.get();
-        let flushed = writer.flush().await;
+        let put = writer.put_frames().await;
+        let are_frames_put = put.is_ok();
+        let flushed = match put {
+            Ok(()) => writer.flush().await,
+            Err(error) => Err(error),
+        };
         self.pending_bytes.store(writer.pending_record_bytes(), Ordering::Relaxed);
         match flushed {
             Ok(last) => {
@@ -497,8 +502,12 @@ impl Inner {
             }
             // A full disk can be emptied: nothing is lost, the next flush tries again.
             Err(error) if error.kind() == ErrorKind::NoSpace => Err(error),
-            // So can a network come back, if the log knows what it had to do.
-            Err(error) if error.kind() == ErrorKind::Store && writer.can_flush_again() => Err(error),
+            // So can a network come back: nothing names frames before they are put, and a log in a store knows what it had to do.
+            Err(error)
+                if error.kind() == ErrorKind::Store && (!are_frames_put || writer.can_flush_again()) =>
+            {
+                Err(error)
+            }
             // A new writer deletes the log files of the old one.
             Err(error)
                 if error.kind() == ErrorKind::NotFound
