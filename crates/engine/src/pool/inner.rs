@@ -13,7 +13,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use super::background::Health;
 use crate::address::SegmentId;
-use crate::checkpoint::Checkpointer;
+use crate::checkpoint::{Checkpointer, is_taken_over};
 use crate::content;
 use crate::defragment::{Fragments, RecentClones};
 use crate::format::manifest::{self, Manifest};
@@ -511,11 +511,9 @@ impl Inner {
             // A new writer deletes the log files of the old one.
             Err(error)
                 if error.kind() == ErrorKind::NotFound
-                    && crate::checkpoint::is_taken_over(
-                        self,
-                        self.manifest_number.load(Ordering::Relaxed),
-                    )
-                    .await =>
+                    && is_taken_over(self, self.manifest_number.load(Ordering::Relaxed))
+                        .await
+                        .unwrap_or(false) =>
             {
                 Err(self.stop(Error::with_source(ErrorKind::Fenced, TAKEN_OVER, error)))
             }
@@ -549,8 +547,9 @@ impl Inner {
             self.items.objects().put(&path, vec![manifest.encode()]).await
         };
         match put {
-            // A number can be free because others have gone on from it and deleted what was there.
-            Ok(()) if crate::checkpoint::is_taken_over(self, manifest.number).await => {
+            // A number can be free because others have gone on from it and deleted what was there. Who cannot look does not know
+            // whether the manifest counts, and has to try again.
+            Ok(()) if is_taken_over(self, manifest.number).await? => {
                 Err(self.stop(Error::new(ErrorKind::Fenced, TAKEN_OVER)))
             }
             Ok(()) => {
