@@ -142,6 +142,17 @@ pub(crate) struct Done {
     pub(crate) bytes_freed: u64,
 }
 
+impl Done {
+    /// Adds what another checkpoint did.
+    pub(crate) fn add(&mut self, other: Self) {
+        let Self { items_freed, segments_compacted, segments_deleted, bytes_freed } = other;
+        self.items_freed += items_freed;
+        self.segments_compacted += segments_compacted;
+        self.segments_deleted += segments_deleted;
+        self.bytes_freed += bytes_freed;
+    }
+}
+
 /// Makes a checkpoint. With `collect` all garbage is taken apart and all sparse segments are rewritten, else what is due.
 pub(crate) async fn checkpoint(inner: &Inner, collect: bool) -> Result<Done> {
     let mut checkpointer = inner.checkpointer.lock().await;
