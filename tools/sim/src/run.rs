@@ -393,7 +393,9 @@ impl World {
             });
         }
         if self.plan.die_at_step.is_none() && !self.random.one_in(4) {
-            self.plan_death(60 * operations * clients, false);
+            // Soon, if another writer has come back: what it has done must show before a checkpoint makes it forgotten.
+            let steps = if self.awake.is_empty() { 60 * operations * clients } else { 1_500 };
+            self.plan_death(steps, false);
         }
         let is_alive = self.go_on(|_| left.get() == 0, "working").map_err(|what| {
             self.media.set_calm(true);
@@ -500,7 +502,7 @@ impl World {
         };
         async move {
             let mut random = Random(seed);
-            for _ in 0..20 {
+            for _ in 0..if makes_checkpoints { 20 } else { 100 } {
                 if makes_checkpoints {
                     let made = pool.checkpoint().await;
                     note("checkpoint", made.as_ref().err());
@@ -524,7 +526,9 @@ impl World {
                 if fenced.get() == Some(ErrorKind::Fenced) {
                     break;
                 }
-                let pause = *random.pick(&[10, 1_000, 100_000, 1_000_000]);
+                let longest: &[u64] =
+                    if makes_checkpoints { &[10, 1_000, 100_000, 1_000_000] } else { &[1, 10, 100, 10_000] };
+                let pause = *random.pick(longest);
                 clock.pause(Duration::from_micros(random.below(pause))).await;
             }
             trying.set(trying.get() - 1);
