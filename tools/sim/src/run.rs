@@ -413,7 +413,12 @@ impl World {
         if let Some(why) = stopped {
             self.note(format!("stopped: {why}"));
             // A store that fails is asked again; nobody whom this writer has replaced can stop it.
-            if self.faults.sync_fails == 0 && !self.media.log_in_store {
+            let is_excused = if self.media.log_in_store {
+                self.faults.fail() || self.faults.late_arrivals || !self.awake.is_empty()
+            } else {
+                self.faults.sync_fails > 0
+            };
+            if !is_excused {
                 return Err(format!("the pool has stopped without need: {why}"));
             }
             return Ok(End::Stopped);
@@ -493,8 +498,7 @@ impl World {
         makes_checkpoints: bool,
         seed: u64,
     ) -> impl Future<Output = ()> + 'static {
-        let (clock, truth, log_in_store) =
-            (self.clock.clone(), self.truth.clone(), self.media.log_in_store);
+        let (clock, truth, log_in_store) = (self.clock.clone(), self.truth.clone(), self.media.log_in_store);
         let (pool, fenced, trying) = (Clone::clone(&awake.pool), awake.fenced.clone(), awake.trying.clone());
         let notes = truth.clone();
         let note = move |what: &str, error: Option<&offshoot_engine::Error>| {
