@@ -142,39 +142,60 @@ pub(crate) struct Done {
     pub(crate) bytes_freed: u64,
 }
 
-/// Makes a checkpoint for who has the checkpointer already.
-pub(crate) async fn checkpoint_within(inner: &Inner, checkpointer: &mut Checkpointer) -> Result<()> {
-    make_and_note(inner, checkpointer, false).await.map(|_| ())
+impl Done {
+    /// Adds what another checkpoint did.
+    pub(crate) fn add(&mut self, other: Self) {
+        let Self { items_freed, segments_compacted, segments_deleted, bytes_freed } = other;
+        self.items_freed += items_freed;
+        self.segments_compacted += segments_compacted;
+        self.segments_deleted += segments_deleted;
+        self.bytes_freed += bytes_freed;
+    }
 }
 
 /// Makes a checkpoint. With `collect` all garbage is taken apart and all sparse segments are rewritten, else what is due.
 pub(crate) async fn checkpoint(inner: &Inner, collect: bool) -> Result<Done> {
     let mut checkpointer = inner.checkpointer.lock().await;
-    let error = match make_and_note(inner, &mut checkpointer, collect).await {
-        Ok(done) => return Ok(done),
-        Err(error) => error,
-    };
-    // A new writer deletes what only the old one needs, so that missing items may be the first sign of it.
+    checkpoint_within(inner, &mut checkpointer, collect).await
+}
+
+/// As [`checkpoint`], for who has the checkpointer already.
+pub(crate) async fn checkpoint_within(
+    inner: &Inner,
+    checkpointer: &mut Checkpointer,
+    collect: bool,
+) -> Result<Done> {
+    match make_and_note(inner, checkpointer, collect).await {
+        Ok(done) => Ok(done),
+        Err(error) => Err(fence(inner, checkpointer, error).await),
+    }
+}
+
+/// A new writer deletes what only the old one needs, so that missing items may be the first sign of it: the pool stops then, and the
+/// error says why.
+pub(crate) async fn fence(inner: &Inner, checkpointer: &Checkpointer, error: Error) -> Error {
     let is_taken = match error.kind() {
         ErrorKind::Fenced => true,
-        ErrorKind::Corrupt => is_taken_over(inner, checkpointer.manifest.number).await,
+        ErrorKind::Corrupt => is_taken_over(inner, checkpointer.manifest.number).await.unwrap_or(false),
         _ => false,
     };
-    Err(if is_taken {
-        inner.stop(Error::with_source(
-            ErrorKind::Fenced,
-            "another writer has taken over the pool; what was synced is safe, restart to continue from it",
-            error,
-        ))
-    } else {
-        error
-    })
+    if !is_taken {
+        return error;
+    }
+    inner.stop(Error::with_source(
+        ErrorKind::Fenced,
+        "another writer has taken over the pool; what was synced is safe, restart to continue from it",
+        error,
+    ))
 }
 
 /// Whether there is a newer manifest than this writer's own.
-pub(crate) async fn is_taken_over(inner: &Inner, own: u64) -> bool {
-    let all = inner.items.objects().list(manifest::PREFIX).await.unwrap_or_default();
-    all.iter().filter_map(|object| manifest::number(&object.name)).any(|number| number > own)
+///
+/// # Errors
+/// Those of the store: then it is not known.
+pub(crate) async fn is_taken_over(inner: &Inner, own: u64) -> Result<bool> {
+    let all = inner.items.objects().list(manifest::PREFIX).await?;
+    Ok(all.iter().filter_map(|object| manifest::number(&object.name)).any(|number| number > own))
 }
 
 async fn make_and_note(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<Done> {

@@ -18,7 +18,7 @@ mod window;
 
 use std::sync::Arc;
 
-use crate::checkpoint::checkpoint;
+use crate::checkpoint::{Done, checkpoint};
 use crate::content::WINDOW_BYTES;
 use crate::namespace::Trail;
 use crate::pool::Inner;
@@ -161,12 +161,13 @@ pub(crate) async fn one_file(inner: &Inner, ino: Ino) -> Result<DefragmentReport
     Ok(report)
 }
 
-/// Puts the windows of all files together that are not shared, now.
-pub(crate) async fn everything(inner: &Inner) -> Result<DefragmentReport> {
-    checkpoint(inner, false).await?;
-    let Some(base) = Base::take(inner).await else { return Ok(DefragmentReport::default()) };
+/// Puts the windows of all files together that are not shared, now. Also answers what the checkpoints did that this took.
+pub(crate) async fn everything(inner: &Inner) -> Result<(DefragmentReport, Done)> {
+    let made = checkpoint(inner, false).await?;
+    let Some(base) = Base::take(inner).await else { return Ok((DefragmentReport::default(), made)) };
     let mut files = walk::Files::new(&base.root);
     let mut rewriter = Rewriter::new(inner, base, Pace::Now, u64::MAX);
+    rewriter.made = made;
     while rewriter.may_go_on().await?
         && let Some((trail, content)) = files.next(inner, &rewriter.base.counts).await?
     {
@@ -177,7 +178,7 @@ pub(crate) async fn everything(inner: &Inner) -> Result<DefragmentReport> {
             other => other?,
         }
     }
-    Ok(rewriter.report)
+    Ok((rewriter.report, rewriter.made))
 }
 
 /// Whether a file's content can be in pieces at all.

@@ -17,7 +17,7 @@ use crate::format::inode::encode_xattrs;
 use crate::format::manifest::{self, Manifest};
 use crate::log::batch::{self, Head, Key};
 use crate::log::record::{self, Record};
-use crate::segment::{Directory, ObjectName, codec, parse_footer_tail, parse_object_footer};
+use crate::segment::{Directory, ObjectName, PoolMark, codec, parse_footer_tail, parse_object_footer};
 use crate::tree::{AnyNode, Node, Tree};
 
 pub use image::{Image, Piece};
@@ -61,10 +61,11 @@ pub fn attribute_list(bytes: &[u8]) {
 pub fn segment_directory(bytes: &[u8]) {
     let Some(id) = bytes.first_chunk::<8>() else { return };
     let segment = SegmentId(u64::from_le_bytes(*id));
-    let _ = Directory::decode(bytes, segment);
-    let sealed = [bytes, &crc32c::crc32c(bytes).to_le_bytes()].concat();
-    if let Ok(directory) = Directory::decode(&sealed, segment) {
-        assert_eq!(directory.encode(segment), sealed, "a directory is encoded to other bytes");
+    let mark = PoolMark::of(b"0123456789abcdef");
+    let _ = Directory::decode(bytes, segment, mark);
+    let sealed = [bytes, &mark.checksum(bytes).to_le_bytes()].concat();
+    if let Ok(directory) = Directory::decode(&sealed, segment, mark) {
+        assert_eq!(directory.encode(segment, mark), sealed, "a directory is encoded to other bytes");
         for item in &directory.items {
             assert_eq!(directory.find(item.index), Some(item));
         }

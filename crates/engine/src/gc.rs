@@ -163,7 +163,7 @@ async fn rewrite(
         let index = if renumbers { kept.items.len() as u32 } else { item.index };
         kept.items.push(builder.push(segment, index, item.kind, item.raw_length, item.codec, &stored));
     }
-    let (directory_offset, directory_length) = builder.end_segment(segment, &kept);
+    let (directory_offset, directory_length) = builder.end_segment(segment, &kept, inner.items.pool_mark());
     Ok(SegmentRecord {
         object,
         directory_offset,

@@ -18,7 +18,7 @@ use crate::log::writer::LogWriter;
 use crate::metrics::Metrics;
 use crate::namespace::{Ending, NameHasher, State};
 use crate::pool::{Inner, OpenMode, Storage};
-use crate::segment::{Items, ItemsSettings, Pinned, SegmentWriter};
+use crate::segment::{Items, ItemsSettings, Pinned, PoolMark, SegmentWriter};
 use crate::simulation::failpoint;
 use crate::simulation::mutant::{self, Mutant};
 use crate::{Clock, Error, ErrorKind, Result, Settings};
@@ -106,6 +106,7 @@ async fn attempt_to_open(
             directory_cache_bytes: settings.memory_bytes * 4 / 100,
             segment_bytes: settings.segment_bytes,
             format_version: settings.format_version,
+            pool_mark: PoolMark::of(&manifest.pool_id),
         },
         metrics.clone(),
     ));

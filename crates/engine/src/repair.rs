@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use rustc_hash::FxHashSet;
 
 use crate::check::{self, Damage};
-use crate::checkpoint::{Checkpointer, Installed, checkpoint_within, install};
+use crate::checkpoint::{Checkpointer, Installed, checkpoint_within, fence, install};
 use crate::format::manifest::Manifest;
 use crate::namespace::{Change, Ending, Interrupt, Locations, State};
 use crate::pool::Inner;
@@ -57,15 +57,20 @@ pub(crate) async fn repair(inner: &Inner, dry_run: bool) -> Result<RepairReport>
     let _pause = if dry_run { None } else { Some(inner.pause()?) };
     let mut checkpointer = inner.checkpointer.lock().await;
     if !dry_run {
-        checkpoint_within(inner, &mut checkpointer).await?;
+        checkpoint_within(inner, &mut checkpointer, false).await?;
     }
-    let plan = plan(inner, &checkpointer.manifest, &damage).await?;
+    let plan = match plan(inner, &checkpointer.manifest, &damage).await {
+        Ok(plan) => plan,
+        Err(error) => return Err(fence(inner, &checkpointer, error).await),
+    };
     plan.tell(&mut report);
     if dry_run {
         return Ok(report);
     }
-    let installed = carry_out(inner, &mut checkpointer, plan, &damage).await?;
-    tell_installed(&installed, &mut report);
+    match carry_out(inner, &mut checkpointer, plan, &damage).await {
+        Ok(installed) => tell_installed(&installed, &mut report),
+        Err(error) => return Err(fence(inner, &checkpointer, error).await),
+    }
     drop(checkpointer);
     report.remaining = check::check(inner).await?.findings;
     Ok(report)
@@ -208,7 +213,7 @@ async fn carry_out(
     };
     inner.core.write().ending.realms = ended;
     // So that the manifest before the newest, too, is that of a sound pool.
-    checkpoint_within(inner, checkpointer).await?;
+    checkpoint_within(inner, checkpointer, false).await?;
     Ok(installed)
 }
 

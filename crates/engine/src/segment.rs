@@ -11,7 +11,7 @@ mod writer;
 
 pub(crate) use cache::Pinned;
 pub(crate) use items::{Born, Items, ItemsSettings, absent};
-pub(crate) use layout::{Directory, Item, ObjectBuilder};
+pub(crate) use layout::{Directory, Item, ObjectBuilder, PoolMark};
 #[cfg(feature = "fuzzing")]
 pub(crate) use layout::{FOOTER_TAIL_BYTES, parse_footer_tail, parse_object_footer};
 pub(crate) use writer::SegmentWriter;

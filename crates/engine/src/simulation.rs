@@ -3,18 +3,19 @@
 //!
 //! The world watches from the thread that it runs the engine on: which operation has just been executed, up to which one a pool was
 //! recovered, and which named point of the code was reached. It can let the engine stop at such a failpoint for ever, as if
-//! the machine had died there. Seeded bugs, to prove that tests catch them, are in [`mutant`].
+//! the machine had died there, or wait while others go on, as threads are made to. Seeded bugs, to prove that tests catch them, are in [`mutant`].
 
 pub mod mutant;
 
 #[cfg(feature = "simulation")]
-pub use watching::{FAILPOINTS, Observer, observe};
+pub use watching::{FAILPOINTS, Fate, Observer, observe};
 
-/// Dies here if the world wants it so.
+/// Dies or waits here if the world wants it so.
 pub(crate) async fn failpoint(name: &'static str) {
     #[cfg(feature = "simulation")]
-    if watching::dies_at(name) {
-        std::future::pending::<()>().await;
+    match watching::reached(name) {
+        watching::Fate::Dies => std::future::pending::<()>().await,
+        watching::Fate::Waits(turns) => watching::wait(turns).await,
     }
     let _ = name;
 }
@@ -37,6 +38,7 @@ pub(crate) fn recovered(sequence: u64) {
 mod watching {
     use std::cell::RefCell;
     use std::rc::Rc;
+    use std::task::Poll;
 
     use crate::Timestamp;
     use crate::namespace::Operation;
@@ -76,8 +78,17 @@ mod watching {
         fn executed(&self, sequence: u64, time: Timestamp, is_seen: bool);
         /// A pool was opened in the state after operation `sequence`.
         fn recovered(&self, sequence: u64);
-        /// The engine has come to a failpoint; it goes no further if this is true.
-        fn dies_at(&self, failpoint: &'static str) -> bool;
+        /// The engine has come to a failpoint.
+        fn reached(&self, failpoint: &'static str) -> Fate;
+    }
+
+    /// What becomes of who has come to a failpoint.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Fate {
+        /// It goes no further, ever.
+        Dies,
+        /// It lets others go on so many times before it goes on itself; with 0 it does not wait.
+        Waits(u32),
     }
 
     thread_local! {
@@ -93,9 +104,22 @@ mod watching {
         OBSERVER.with(|place| place.borrow().clone())
     }
 
-    pub(super) fn dies_at(name: &'static str) -> bool {
+    pub(super) fn reached(name: &'static str) -> Fate {
         assert!(FAILPOINTS.contains(&name), "{name} is not in the list of failpoints");
-        observer().is_some_and(|observer| observer.dies_at(name))
+        observer().map_or(Fate::Waits(0), |observer| observer.reached(name))
+    }
+
+    /// Lets others go on.
+    pub(super) async fn wait(mut turns: u32) {
+        std::future::poll_fn(|context| {
+            if turns == 0 {
+                return Poll::Ready(());
+            }
+            turns -= 1;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 
     pub(super) fn executed(sequence: u64, time: Timestamp, operation: &Operation) {

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use crc32c as _;
 use futures_timer as _;
 
-pub use engine::{StepClock, World, at, clone, create, file, new, write};
+pub use engine::{Chance, StepClock, World, at, clone, create, file, new, write};
 
 /// Decisions from an input, and pseudo-random ones behind its end. To the model it looks as the seeded chance of the tests does.
 pub struct Random {
@@ -20,10 +20,6 @@ pub struct Random {
 impl Random {
     pub fn of(input: &[u8]) -> Self {
         Self { input: input.iter().copied().collect(), state: 0 }
-    }
-
-    pub fn is_used_up(&self) -> bool {
-        self.input.is_empty()
     }
 
     fn take(&mut self, bytes: usize) -> Option<u64> {
@@ -37,17 +33,17 @@ impl Random {
         self.state = chance.0;
         value
     }
+}
 
-    #[allow(clippy::should_implement_trait, reason = "it is no iterator: it never ends")]
-    pub fn next(&mut self) -> u64 {
+impl Chance for Random {
+    fn next(&mut self) -> u64 {
         match self.take(8) {
             Some(value) => value,
             None => self.pseudo_random(),
         }
     }
 
-    /// A number below `bound`, which is not 0.
-    pub fn below(&mut self, bound: u64) -> u64 {
+    fn below(&mut self, bound: u64) -> u64 {
         let bytes = (64 - (bound - 1).leading_zeros()).div_ceil(8).max(1) as usize;
         match self.take(bytes) {
             Some(value) => value % bound,
@@ -55,30 +51,13 @@ impl Random {
         }
     }
 
-    /// True once in `in_all` times.
-    pub fn one_in(&mut self, in_all: u64) -> bool {
-        self.below(in_all) == 0
-    }
-
-    /// One of several.
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len() as u64) as usize]
-    }
-
-    /// Bytes: sometimes all alike, sometimes noise.
-    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
-        if self.one_in(2) { vec![self.below(255) as u8 + 1; length] } else { self.bytes_of_noise(length) }
-    }
-
-    /// Bytes that do not shrink; the input decides which alone.
-    pub fn bytes_of_noise(&mut self, length: usize) -> Vec<u8> {
+    /// The input decides alone which they are.
+    fn bytes_of_noise(&mut self, length: usize) -> Vec<u8> {
         let seed = self.below(1 << 16);
         engine::Random(seed).bytes_of_noise(length)
     }
-}
 
-impl sim::random::Chance for Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        Random::below(self, bound)
+    fn is_used_up(&self) -> bool {
+        self.input.is_empty()
     }
 }

@@ -19,7 +19,7 @@ use offshoot_vfs::{Caller, Code, Error, Handle, Vfs};
 use crate::executor::Machine;
 use crate::faults::Faults;
 use crate::model::{Answer, Id, Model, ROOT, walk};
-use crate::random::Random;
+use crate::random::{Chance, Random};
 use crate::truth::{ClientId, Effect, Truth, is_of_media};
 
 /// All clients are root: permissions have tests of their own.
@@ -64,6 +64,16 @@ pub enum Focus {
     Names,
     Content,
     Sync,
+    /// Names of files that have several, and removals beside them.
+    Links,
+    /// Clones that come and go.
+    Clones,
+}
+
+impl Focus {
+    /// What a client on its own chooses from.
+    pub const EACH: [Self; 7] =
+        [Self::All, Self::All, Self::Names, Self::Content, Self::Sync, Self::Links, Self::Clones];
 }
 
 impl Client {
@@ -74,9 +84,10 @@ impl Client {
         truth: Rc<RefCell<Truth>>,
         seed: u64,
         faults: Faults,
+        focus: Option<Focus>,
     ) -> Self {
         let mut random = Random(seed);
-        let focus = *random.pick(&[Focus::All, Focus::All, Focus::Names, Focus::Content, Focus::Sync]);
+        let focus = focus.unwrap_or_else(|| *random.pick(&Focus::EACH));
         let nodes_max = *random.pick(&[40, 150, 400]);
         Self { id, machine, vfs, truth, random, faults, known: BTreeMap::new(), focus, nodes_max }
     }
@@ -188,7 +199,7 @@ impl Client {
         match kind {
             ErrorKind::Closed | ErrorKind::Fenced => Err(Stop::Gone),
             ErrorKind::Store if self.faults.fail() => Err(Stop::Skip),
-            ErrorKind::NoSpace if self.faults.no_space > 0 => Err(Stop::Skip),
+            ErrorKind::NoSpace if self.faults.no_space > 0 || self.faults.few_realms => Err(Stop::Skip),
             ErrorKind::Store => Err(Stop::Gone),
             _ => {
                 self.fail(format!("{what}: answered {error} ({kind:?})"));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::clock::VirtualClock;
-use crate::random::Random;
+use crate::random::{Chance, Random};
 
 /// Machines that tasks run on. A machine dies with all its tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,6 +1,6 @@
 //! What goes wrong in a world, chosen by its seed.
 
-use crate::random::Random;
+use crate::random::{Chance, Random};
 
 /// How often something goes wrong, one call in so many; 0 is never.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,8 @@ pub struct Faults {
     pub put_lies: u64,
     /// The wall clock jumps.
     pub clock_jumps: bool,
+    /// There are few numbers for clones: they are used again soon, and run out.
+    pub few_realms: bool,
 }
 
 impl Faults {
@@ -35,6 +37,7 @@ impl Faults {
         let mut faults = Self { late_arrivals: random.one_in(2), ..Self::default() };
         faults.delay_micros = *random.pick(&[0, 200, 200, 5_000, 20_000]);
         faults.clock_jumps = random.one_in(5);
+        faults.few_realms = random.one_in(4);
         let rate = *random.pick(&[60, 60, 200, 800]);
         match random.below(16) {
             0..=5 => {}

@@ -33,6 +33,12 @@ struct Arguments {
     /// Run the seeds first that failed once
     #[arg(long)]
     old_failures: bool,
+    /// Run each seed once for each of its steps, and die there
+    #[arg(long, conflicts_with = "seed")]
+    every_step: bool,
+    /// Die in this step of the world and nowhere else
+    #[arg(long, value_name = "STEP")]
+    die_at_step: Option<u64>,
     /// Go on after failures
     #[arg(long)]
     keep_going: bool,
@@ -63,7 +69,7 @@ fn main() -> ExitCode {
         machines: arguments.machines,
         operations: arguments.operations,
         is_verbose: arguments.seed.is_some(),
-        ..Plan::default()
+        die_at_step: arguments.die_at_step,
     };
     if let Some(seed) = arguments.seed {
         return match attempt(seed, &plan) {
@@ -77,6 +83,9 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         };
+    }
+    if arguments.every_step {
+        return every_step(&arguments, &plan);
     }
     let start = Instant::now();
     let until = arguments.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
@@ -105,6 +114,58 @@ fn main() -> ExitCode {
         }
     }
     println!("{}", words(&total, done, failed, start.elapsed()));
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs seeds once for each of their steps.
+fn every_step(arguments: &Arguments, plan: &Plan) -> ExitCode {
+    let start = Instant::now();
+    let until = arguments.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
+    let is_over = || until.is_some_and(|until| start.elapsed() > until);
+    let count = arguments.seeds.unwrap_or(if until.is_some() { u64::MAX } else { 1 });
+    let (mut total, mut whole, mut done, mut failed) = (Report::default(), 0_u64, 0_u64, 0_u64);
+    let tell = |seed: u64, step: u64, failure: &Failure| {
+        println!("seed {seed} FAILED: dying at step {step}: {}", failure.what);
+        println!(
+            "  again: cargo xtask sim --machines {} --operations {} --seed {seed} --die-at-step {step}",
+            plan.machines, plan.operations
+        );
+    };
+    'seeds: for seed in (0..count).map(|n| arguments.first.wrapping_add(n)) {
+        // Nobody dies in the first run, which counts the steps.
+        let mut last = u64::MAX;
+        let mut step = u64::MAX;
+        loop {
+            if is_over() {
+                break 'seeds;
+            }
+            match attempt(seed, &Plan { die_at_step: Some(step), ..plan.clone() }) {
+                Ok(report) => {
+                    if step == u64::MAX {
+                        last = report.steps;
+                    }
+                    total = add(total, report);
+                }
+                Err(failure) => {
+                    failed += 1;
+                    tell(seed, step, &failure);
+                    if !arguments.keep_going {
+                        break 'seeds;
+                    }
+                    if step == u64::MAX {
+                        break;
+                    }
+                }
+            }
+            done += 1;
+            step = if step == u64::MAX { 1 } else { step + 1 };
+            if step > last {
+                whole += 1;
+                break;
+            }
+        }
+    }
+    println!("every step of {whole} seeds: {}", words(&total, done, failed, start.elapsed()));
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -156,11 +217,11 @@ fn add(mut total: Report, one: Report) -> Report {
     total
 }
 
-fn words(total: &Report, seeds: u64, failed: u64, took: Duration) -> String {
+fn words(total: &Report, worlds: u64, failed: u64, took: Duration) -> String {
     let failpoints: u64 = total.at_failpoints.values().sum();
     let named: &BTreeMap<&str, u64> = &total.at_failpoints;
     format!(
-        "{seeds} seeds, {failed} failed, in {:.0} s ({:.1} h of virtual time): {} operations, {} steps, {} deaths \
+        "{worlds} worlds, {failed} failed, in {:.0} s ({:.1} h of virtual time): {} operations, {} steps, {} deaths \
          ({failpoints} of them at {} failpoints), {} writers came back, {} calls with {} faults, {} late arrivals and {} lies; \
          {} pools compared whole",
         took.as_secs_f64(),

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::clock::VirtualClock;
 use crate::faults::Faults;
-use crate::random::Random;
+use crate::random::{Chance, Random};
 
 /// Both media. Clones are the same.
 #[derive(Clone)]

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +10,17 @@ use std::time::Duration;
 use futures::executor::block_on;
 use offshoot_engine::object::ObjectStore;
 use offshoot_engine::simulation::{self, FAILPOINTS};
-use offshoot_engine::{Clock, Compression, ErrorKind, Ino, OpenMode, Pool, Result, Settings};
+use offshoot_engine::{Clock, Compression, ErrorKind, Ino, Kind, OpenMode, Pool, Result, Settings};
 use offshoot_vfs::{AccessTime, Vfs, VfsSettings};
 
-use crate::client::Client;
+use crate::client::{Client, Focus};
 use crate::clock::VirtualClock;
 use crate::executor::{Executor, Machine, NETWORK, Step};
 use crate::faults::Faults;
 use crate::media::Media;
 use crate::model::{Model, ROOT, walk};
-use crate::random::Random;
-use crate::truth::{Truth, Watch};
+use crate::random::{Chance, Random};
+use crate::truth::{Stalls, Truth, Watch};
 
 /// Virtual time that a phase may take before somebody must be waiting in vain.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
@@ -36,7 +37,7 @@ pub struct Plan {
     pub machines: u64,
     /// Operations of each client on each machine.
     pub operations: u64,
-    /// Die in this step of each machine and nowhere else.
+    /// Die in this step of the world and nowhere else; every failpoint is a step of its own then.
     pub die_at_step: Option<u64>,
     /// Note more.
     pub is_verbose: bool,
@@ -130,9 +131,23 @@ struct World {
     report: Report,
     /// Machines that were left behind alive, with their pools.
     zombies: Vec<(Machine, Pool)>,
+    /// Those of them that have come back.
+    awake: Vec<Awake>,
     stands_still: bool,
     /// Objects that were put may be gone.
     puts_lie: bool,
+}
+
+/// A machine that was left behind and has come back.
+struct Awake {
+    machine: Machine,
+    pool: Pool,
+    /// The manifest that it had made when its successor started; it must make no other.
+    manifest: u64,
+    /// How the checkpoints ended that it has tried since.
+    fenced: Rc<Cell<Option<ErrorKind>>>,
+    /// Tasks that still try.
+    trying: Rc<Cell<u32>>,
 }
 
 type Verdict<T = ()> = std::result::Result<T, String>;
@@ -156,22 +171,34 @@ impl World {
             garbage_nodes: *random.pick(&[20_000, 20_000, 100]),
             identity: [random.next(), random.next(), random.next(), random.next()],
             name_hash_mask: *random.pick(&[u64::MAX, u64::MAX, 0x3f, 0x0e]),
+            realm_ids: if faults.few_realms {
+                *random.pick(&[6, 12, 30])
+            } else {
+                Settings::default().realm_ids
+            },
             ..Settings::default()
         };
         let truth = Rc::new(RefCell::new(Truth::new(clock.now())));
         let watch = Rc::new(Watch {
             truth: truth.clone(),
             running: Rc::new(Cell::new(NETWORK)),
+            writer: Cell::new(NETWORK),
             plan: RefCell::new(None),
+            stalls: RefCell::new(match plan.die_at_step {
+                Some(_) => Stalls::Always,
+                None => Stalls::OneIn(*random.pick(&[0, 2, 10]), Random(random.next())),
+            }),
             has_died: Cell::new(false),
             died_at: Cell::new(""),
         });
         simulation::observe(Some(watch.clone()));
         truth.borrow_mut().is_verbose = plan.is_verbose;
         truth.borrow_mut().note(format!("seed {seed}: log in store {log_in_store}, {faults:?} {settings:?}"));
+        let mut executor = Executor::new(random.next(), clock.clone(), watch.running.clone());
+        executor.stop_at = plan.die_at_step;
         Self {
             plan,
-            executor: Executor::new(random.next(), clock.clone(), watch.running.clone()),
+            executor,
             random,
             clock,
             media,
@@ -182,6 +209,7 @@ impl World {
             machines: 0,
             report: Report::default(),
             zombies: Vec::new(),
+            awake: Vec::new(),
             stands_still: false,
             puts_lie,
         }
@@ -194,9 +222,12 @@ impl World {
     fn live(&mut self) -> Verdict {
         for _ in 0..self.plan.machines {
             let Some((machine, pool)) = self.start()? else { return Ok(()) };
-            let end = self.work(machine, &pool)?;
-            if end == End::Done {
-                self.meet_zombies()?;
+            if self.random.one_in(2) {
+                self.wake_zombies();
+            }
+            let mut end = self.work(machine, &pool)?;
+            if end == End::Done && !self.meet_zombies()? {
+                end = End::Died;
             }
             self.leave(machine, pool, end)?;
         }
@@ -210,6 +241,7 @@ impl World {
         loop {
             self.machines += 1;
             let machine = Machine(self.machines);
+            self.watch.writer.set(machine);
             let dies = self.plan.die_at_step.is_none() && self.random.one_in(3);
             if dies {
                 self.plan_death(40, true);
@@ -309,7 +341,11 @@ impl World {
 
     /// Compares everything that can be seen with the model, and the pool with itself.
     fn compare(&mut self, pool: &Pool) -> Verdict {
-        let seen = walk::walk(pool, &mut self.random).map_err(|error| format!("cannot read: {error}"))?;
+        let seen = match walk::walk(pool, &mut self.random) {
+            // There is no number for a clone in a clone: it can be seen when others are gone.
+            Err(error) if error.kind() == ErrorKind::NoSpace && self.faults.few_realms => return Ok(()),
+            seen => seen.map_err(|error| format!("cannot read: {error}"))?,
+        };
         let model = self.truth.borrow().model.clone();
         let pairs = walk::compare(&model, &seen)?;
         if !self.media.has_lied() {
@@ -343,21 +379,23 @@ impl World {
         let clients = 1 + self.random.below(4);
         let left = Rc::new(Cell::new(clients));
         let operations = 1 + self.random.below(2 * self.plan.operations);
+        // Now and then all do the same.
+        let focus = if self.random.one_in(3) { Some(*self.random.pick(&Focus::EACH)) } else { None };
         for client in 0..clients {
             let left = left.clone();
             let (seed, faults) = (self.random.next(), self.faults.clone());
             let vfs = vfs.open_session();
-            let client = Client::new(client as u32, machine, vfs, self.truth.clone(), seed, faults);
+            let client = Client::new(client as u32, machine, vfs, self.truth.clone(), seed, faults, focus);
             let work = client.run(operations);
             self.executor.spawn(machine, async move {
                 work.await;
                 left.set(left.get() - 1);
             });
         }
-        match self.plan.die_at_step {
-            Some(step) => self.watch_for_step(step),
-            None if self.random.one_in(4) => {}
-            None => self.plan_death(60 * operations * clients, false),
+        if self.plan.die_at_step.is_none() && !self.random.one_in(4) {
+            // Soon, if another writer has come back: what it has done must show before a checkpoint makes it forgotten.
+            let steps = if self.awake.is_empty() { 60 * operations * clients } else { 1_500 };
+            self.plan_death(steps, false);
         }
         let is_alive = self.go_on(|_| left.get() == 0, "working").map_err(|what| {
             self.media.set_calm(true);
@@ -374,7 +412,13 @@ impl World {
         self.media.set_calm(false);
         if let Some(why) = stopped {
             self.note(format!("stopped: {why}"));
-            if !self.faults.fail() && self.zombies.is_empty() && !self.faults.late_arrivals {
+            // A store that fails is asked again; nobody whom this writer has replaced can stop it.
+            let is_excused = if self.media.log_in_store {
+                self.faults.fail() || self.faults.late_arrivals || !self.awake.is_empty()
+            } else {
+                self.faults.sync_fails > 0
+            };
+            if !is_excused {
                 return Err(format!("the pool has stopped without need: {why}"));
             }
             return Ok(End::Stopped);
@@ -384,12 +428,20 @@ impl World {
 
     /// Ends the time of a machine: it closes its pool, or dies, or stays behind alive.
     fn leave(&mut self, machine: Machine, pool: Pool, end: End) -> Verdict {
+        let must_die = end == End::Still && self.plan.die_at_step.is_some();
         if end == End::Done && self.random.one_in(3) {
             self.close(machine, pool)?;
             self.die(machine);
-        } else if matches!(end, End::Done | End::Still) && self.random.one_in(3) && !self.faults.lie() {
+        } else if matches!(end, End::Done | End::Still)
+            && !must_die
+            && self.random.one_in(2)
+            && !self.faults.lie()
+        {
             self.note("left behind alive");
             self.executor.freeze(machine);
+            for Awake { machine, .. } in std::mem::take(&mut self.awake) {
+                self.kill(machine);
+            }
             self.zombies.push((machine, pool));
             self.media.forget_plans();
         } else {
@@ -407,7 +459,9 @@ impl World {
             place.set(Some(closing.close().await.is_ok()));
         });
         let is_alive = self.go_on(|_| closed.get().is_some(), "closing")?;
-        if is_alive && closed.get() == Some(true) {
+        if !is_alive {
+            self.note("died while closing");
+        } else if closed.get() == Some(true) {
             self.note("closed");
             // A clean end is as good as a sync of everything before it.
             self.truth.borrow_mut().durable = executed;
@@ -418,45 +472,101 @@ impl World {
         Ok(())
     }
 
-    /// Machines that were left behind go on, while another one is the writer. They must notice, and harm nobody.
-    fn meet_zombies(&mut self) -> Verdict {
+    /// Machines that were left behind go on, while another one is the writer, and try to change the pool.
+    fn wake_zombies(&mut self) {
         for (machine, pool) in std::mem::take(&mut self.zombies) {
             self.report.zombies += 1;
             self.note(format!("{machine:?} comes back"));
+            self.media.set_calm(true);
+            let manifest = block_on(pool.status()).manifest;
+            self.media.set_calm(false);
             self.executor.thaw(machine);
-            let fenced: Rc<Cell<Option<ErrorKind>>> = Rc::default();
-            let is_over = Rc::new(Cell::new(false));
-            let (place, over, own) = (fenced.clone(), is_over.clone(), Clone::clone(&pool));
-            let (clock, truth) = (self.clock.clone(), self.truth.clone());
-            let log_in_store = self.media.log_in_store;
-            self.executor.spawn(machine, async move {
-                for _ in 0..20 {
-                    let new = crate::model::new(offshoot_engine::Kind::File);
-                    let created = own.create(Ino::ROOT, b"of a zombie", new).await;
-                    let synced = own.sync().await;
-                    if created.is_ok() && synced.is_ok() && log_in_store {
+            let awake =
+                Awake { machine, manifest, pool, fenced: Rc::default(), trying: Rc::new(Cell::new(2)) };
+            for makes_checkpoints in [false, true] {
+                let seed = self.random.next();
+                self.executor.spawn(machine, self.try_to_change(&awake, makes_checkpoints, seed));
+            }
+            self.awake.push(awake);
+        }
+    }
+
+    /// What a machine that has come back does until it notices.
+    fn try_to_change(
+        &self,
+        awake: &Awake,
+        makes_checkpoints: bool,
+        seed: u64,
+    ) -> impl Future<Output = ()> + 'static {
+        let (clock, truth, log_in_store) = (self.clock.clone(), self.truth.clone(), self.media.log_in_store);
+        let (pool, fenced, trying) = (Clone::clone(&awake.pool), awake.fenced.clone(), awake.trying.clone());
+        let notes = truth.clone();
+        let note = move |what: &str, error: Option<&offshoot_engine::Error>| {
+            notes.borrow_mut().note(format!("of the past: {what}: {error:?}"));
+        };
+        async move {
+            let mut random = Random(seed);
+            for _ in 0..if makes_checkpoints { 20 } else { 100 } {
+                if makes_checkpoints {
+                    let made = pool.checkpoint().await;
+                    note("checkpoint", made.as_ref().err());
+                    fenced.set(made.err().map(|error| error.kind()));
+                } else {
+                    let name = format!("of a zombie {}", random.below(100)).into_bytes();
+                    let created = pool.create(Ino::ROOT, &name, crate::model::new(Kind::File)).await;
+                    note("create", created.as_ref().err());
+                    let is_created = created.is_ok();
+                    if let Ok(file) = created {
+                        let length = *random.pick(&[10, 5_000, 100_000]);
+                        let written = pool.write(file.ino, 0, random.bytes(length).into(), false).await;
+                        note("write", written.as_ref().err());
+                    }
+                    let synced = pool.sync().await;
+                    note("sync", synced.as_ref().err());
+                    if is_created && synced.is_ok() && log_in_store {
                         truth.borrow_mut().fail("a writer that was replaced has acknowledged what is lost");
                     }
-                    truth.borrow_mut().note(format!("of the past: create: {:?}", created.err()));
-                    truth.borrow_mut().note(format!("of the past: sync: {:?}", synced.err()));
-                    let made = own.checkpoint().await;
-                    truth.borrow_mut().note(format!("of the past: checkpoint: {:?}", made.as_ref().err()));
-                    place.set(made.err().map(|error| error.kind()));
-                    if place.get() == Some(ErrorKind::Fenced) {
-                        break;
-                    }
-                    clock.pause(Duration::from_secs(1)).await;
                 }
-                over.set(true);
-            });
-            self.go_on(|_| is_over.get(), "a machine that came back")?;
-            if fenced.get() != Some(ErrorKind::Fenced) && !self.faults.fail() {
-                return Err(format!("a writer that was replaced noticed nothing: {:?}", fenced.get()));
+                if fenced.get() == Some(ErrorKind::Fenced) {
+                    break;
+                }
+                let longest: &[u64] =
+                    if makes_checkpoints { &[10, 1_000, 100_000, 1_000_000] } else { &[1, 10, 100, 10_000] };
+                let pause = *random.pick(longest);
+                clock.pause(Duration::from_micros(random.below(pause))).await;
             }
-            self.kill(machine);
-            drop(pool);
+            trying.set(trying.get() - 1);
         }
-        Ok(())
+    }
+
+    /// Those who have come back must have noticed, in the end. False if the writer dies first.
+    fn meet_zombies(&mut self) -> Verdict<bool> {
+        self.wake_zombies();
+        let are_over = |world: &Self| world.awake.iter().all(|awake| awake.trying.get() == 0);
+        if !self.go_on(are_over, "machines that came back")? {
+            return Ok(false);
+        }
+        for awake in std::mem::take(&mut self.awake) {
+            let fenced = awake.fenced.get();
+            if fenced != Some(ErrorKind::Fenced) && !self.faults.fail() {
+                return Err(format!("a writer that was replaced noticed nothing: {fenced:?}"));
+            }
+            self.judge(&awake)?;
+            self.kill(awake.machine);
+        }
+        Ok(true)
+    }
+
+    /// A writer that was replaced must not say that it has made a checkpoint.
+    fn judge(&self, awake: &Awake) -> Verdict {
+        self.media.set_calm(true);
+        let manifest = block_on(awake.pool.status()).manifest;
+        self.media.set_calm(false);
+        if manifest == awake.manifest {
+            return Ok(());
+        }
+        let Awake { machine, manifest: before, .. } = awake;
+        Err(format!("{machine:?}, which was replaced, has gone from manifest {before} to {manifest}"))
     }
 
     // ---- dying ----
@@ -487,7 +597,9 @@ impl World {
     }
 
     fn call_off_death(&mut self) {
-        self.executor.stop_at = None;
+        if self.plan.die_at_step.is_none() {
+            self.executor.stop_at = None;
+        }
         *self.watch.plan.borrow_mut() = None;
         if !self.media.is_cut() {
             self.media.forget_plans();
@@ -509,6 +621,12 @@ impl World {
         for (machine, _) in std::mem::take(&mut self.zombies) {
             self.kill(machine);
             self.executor.thaw(machine);
+        }
+        for awake in std::mem::take(&mut self.awake) {
+            self.kill(awake.machine);
+            if let Err(what) = self.judge(&awake) {
+                self.truth.borrow_mut().fail(what);
+            }
         }
     }
 
@@ -571,7 +689,8 @@ impl World {
         self.media.deliver(self.clock.elapsed(), true);
         self.faults = Faults::default();
         self.media.set_calm(true);
-        self.plan.die_at_step = Some(u64::MAX);
+        self.settings.realm_ids = Settings::default().realm_ids;
+        self.plan.die_at_step.get_or_insert(u64::MAX);
         let Some((machine, pool)) = self.start()? else { return Ok(()) };
         if self.puts_lie && self.media.has_lied() {
             // What is gone cannot be freed.

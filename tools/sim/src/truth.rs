@@ -4,11 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use offshoot_engine::simulation::Observer;
+use offshoot_engine::simulation::{Fate, Observer};
 use offshoot_engine::{Attributes, ErrorKind, Ino, Timestamp};
 
 use crate::executor::Machine;
 use crate::model::{Answer, Id, Model, ROOT, walk};
+use crate::random::{Chance, Random};
 
 /// What an operation does to the model; its value is a node, an offset or a length, or 0.
 pub type Effect = Rc<dyn Fn(&mut Model) -> Answer<u64>>;
@@ -35,6 +36,8 @@ pub struct Truth {
     asked: BTreeMap<ClientId, Effect>,
     /// What they gave in the model when they were executed.
     done: BTreeMap<ClientId, Answer<u64>>,
+    /// Directories that clients are removing just now.
+    pub removing: Vec<Id>,
     references: BTreeMap<Id, u64>,
     ids: HashMap<Ino, Id>,
     learned: HashMap<Id, (Ino, u64)>,
@@ -60,6 +63,7 @@ impl Truth {
             durable: 0,
             asked: BTreeMap::new(),
             done: BTreeMap::new(),
+            removing: Vec::new(),
             references: BTreeMap::new(),
             ids: HashMap::from([(Ino::ROOT, ROOT)]),
             learned: HashMap::from([(ROOT, (Ino::ROOT, 0))]),
@@ -210,6 +214,7 @@ impl Truth {
         self.references.clear();
         self.asked.clear();
         self.done.clear();
+        self.removing.clear();
         self.versions = vec![Version { sequence, model: model.clone() }];
         self.model = model;
         self.sequence = sequence;
@@ -222,12 +227,39 @@ impl Truth {
 /// Where the machine that runs now is to die, if at a failpoint: the name, and how many times it is passed before.
 pub type FailpointPlan = Option<(&'static str, u64)>;
 
+/// How often who comes to a failpoint lets others go on first.
+pub enum Stalls {
+    /// Always, once: every failpoint is a step of its own.
+    Always,
+    /// Once in so many times, for a while; 0 is never.
+    OneIn(u64, Random),
+}
+
+impl Stalls {
+    fn turns(&mut self) -> u32 {
+        match self {
+            Self::Always => 1,
+            Self::OneIn(0, _) => 0,
+            Self::OneIn(rate, random) => {
+                if random.one_in(*rate) {
+                    1 + random.below(60) as u32
+                } else {
+                    0
+                }
+            }
+        }
+    }
+}
+
 /// Watches the engine on behalf of a world.
 pub struct Watch {
     pub truth: Rc<RefCell<Truth>>,
     /// The machine whose task runs now.
     pub running: Rc<Cell<Machine>>,
+    /// The machine that is the writer, or on its way there: no other one dies at failpoints.
+    pub writer: Cell<Machine>,
     pub plan: RefCell<FailpointPlan>,
+    pub stalls: RefCell<Stalls>,
     pub has_died: Cell<bool>,
     /// The failpoint at which a machine died last.
     pub died_at: Cell<&'static str>,
@@ -245,22 +277,21 @@ impl Observer for Watch {
         self.truth.borrow_mut().recovered = Some(sequence);
     }
 
-    fn dies_at(&self, failpoint: &'static str) -> bool {
+    fn reached(&self, failpoint: &'static str) -> Fate {
         self.truth.borrow_mut().explain(|| format!("{:?} passes {failpoint}", self.running.get()));
         let mut plan = self.plan.borrow_mut();
+        let is_writer = self.running.get() == self.writer.get();
         match &mut *plan {
-            Some((name, 0)) if *name == failpoint => {
+            Some((name, 0)) if is_writer && *name == failpoint => {
                 *plan = None;
                 self.has_died.set(true);
                 self.died_at.set(failpoint);
-                true
+                return Fate::Dies;
             }
-            Some((name, left)) if *name == failpoint => {
-                *left -= 1;
-                false
-            }
-            _ => false,
+            Some((name, left)) if is_writer && *name == failpoint => *left -= 1,
+            _ => {}
         }
+        Fate::Waits(self.stalls.borrow_mut().turns())
     }
 }
 

@@ -34,6 +34,21 @@ pub(crate) struct Running {
     guard: Option<Guard>,
 }
 
+/// A program was ended because it took too long.
+#[derive(Debug)]
+pub(crate) struct OverLimit {
+    line: String,
+    limit: Duration,
+}
+
+impl std::fmt::Display for OverLimit {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "`{}` did not end within {} s", self.line, self.limit.as_secs())
+    }
+}
+
+impl std::error::Error for OverLimit {}
+
 /// Starts a program; its output goes where `command` says.
 pub(crate) fn start(command: &mut Command) -> Result<Running> {
     start_with(command, Stdio::null())
@@ -55,7 +70,7 @@ pub(crate) fn converse(command: &mut Command) -> Result<(Running, ChildStdin, Ch
     Ok((running, input, output))
 }
 
-/// Runs a program and returns how it ended and what it printed, whatever its status.
+/// Runs a program and returns how it ended and what it printed, whatever its status. [`OverLimit`] if it does not end in time.
 pub(crate) fn finish(command: &mut Command, limit: Duration) -> Result<Finished> {
     let mut running = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let stdout = collect(running.child.stdout.take());
@@ -95,7 +110,7 @@ pub(crate) fn tail(text: &str) -> String {
 }
 
 impl Running {
-    /// Waits for the end; at the limit the whole group is killed and an error returned.
+    /// Waits for the end; at the limit the whole group is killed and [`OverLimit`] returned.
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + limit;
         let mut pause = Duration::from_micros(200);
@@ -106,7 +121,7 @@ impl Running {
             if Instant::now() > deadline {
                 self.kill_group();
                 self.child.wait()?;
-                bail!("`{}` did not end within {} s", self.line, limit.as_secs());
+                return Err(OverLimit { line: self.line.clone(), limit }.into());
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(50));
@@ -186,11 +201,18 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_started_did_not_take_too_long() {
+        let error =
+            finish(&mut Command::new("/there/is/no such program"), LIMIT).expect_err("it is not there");
+        assert!(!error.is::<OverLimit>(), "{error:#}");
+    }
+
+    #[test]
     fn limit_kills_the_whole_group() {
         let start = Instant::now();
         let ended =
             finish(Command::new("sh").args(["-c", "sleep 60 & sleep 60"]), Duration::from_millis(200));
-        assert!(ended.is_err());
+        assert!(ended.is_err_and(|error| error.is::<OverLimit>()));
         assert!(start.elapsed() < Duration::from_secs(10));
     }
 }

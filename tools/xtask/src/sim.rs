@@ -7,16 +7,23 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
+use crate::program::{Finished, OverLimit};
 use crate::{program, suite, workspace};
 
 const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);
 /// What a seed may take that has begun when time is up.
 const MARGIN: Duration = Duration::from_secs(15 * 60);
-/// How long the worlds of `cargo xtask test` go on.
-const SHORT_MINUTES: f64 = 1.0;
+/// After the time of a seeded bug, this long until a world counts as one that has no end.
+const HANG: Duration = Duration::from_secs(5 * 60);
+/// How long the worlds of `cargo xtask test` go on, and those of which every step is a death.
+const SHORT_MINUTES: f64 = 0.7;
+const SHORT_STEPS_MINUTES: f64 = 0.3;
+/// Size of a world of which every step is a death, if nothing is said.
+const STEPS_MACHINES: u64 = 2;
+const STEPS_OPERATIONS: u64 = 6;
 
 /// What `sim` is told.
 #[derive(Args)]
@@ -33,6 +40,12 @@ pub(crate) struct SimArguments {
     /// The first seed, instead of a fresh one
     #[arg(long)]
     first: Option<u64>,
+    /// Run each seed once for each of its steps, and die there
+    #[arg(long, conflicts_with = "seed")]
+    every_step: bool,
+    /// Die in this step of the seed and nowhere else
+    #[arg(long, requires = "seed", value_name = "STEP")]
+    die_at_step: Option<u64>,
     /// Machines that follow each other in a world
     #[arg(long)]
     machines: Option<u64>,
@@ -63,8 +76,12 @@ pub(crate) fn run(arguments: &SimArguments) -> Result<ExitCode> {
             command.args([name, &value]);
         }
     };
-    option("--machines", arguments.machines.map(|value| value.to_string()));
-    option("--operations", arguments.operations.map(|value| value.to_string()));
+    let small = |value: u64| arguments.every_step.then_some(value);
+    let machines = arguments.machines.or(small(STEPS_MACHINES));
+    let operations = arguments.operations.or(small(STEPS_OPERATIONS));
+    option("--machines", machines.map(|value| value.to_string()));
+    option("--operations", operations.map(|value| value.to_string()));
+    option("--die-at-step", arguments.die_at_step.map(|value| value.to_string()));
     if let Some(seed) = arguments.seed {
         option("--seed", Some(seed.to_string()));
     } else {
@@ -75,6 +92,9 @@ pub(crate) fn run(arguments: &SimArguments) -> Result<ExitCode> {
         let minutes = arguments.minutes.or(arguments.seeds.is_none().then_some(SHORT_MINUTES));
         option("--minutes", minutes.map(|value| value.to_string()));
     }
+    if arguments.every_step {
+        command.arg("--every-step");
+    }
     if arguments.keep_going {
         command.arg("--keep-going");
     }
@@ -82,14 +102,21 @@ pub(crate) fn run(arguments: &SimArguments) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The form of `cargo xtask test`: seeds that failed once, then fresh ones.
+/// The form of `cargo xtask test`: seeds that failed once, then fresh ones, then a few small ones that die at every step.
 pub(crate) fn step() -> Result<String> {
-    let mut command = Command::new(build()?);
+    let sim = build()?;
     let first = suite::fresh_seed();
-    command.args(["--old-failures", "--first", &first.to_string(), "--minutes", &SHORT_MINUTES.to_string()]);
-    let said = program::output(&mut command, MARGIN)?;
-    let last = said.lines().last().unwrap_or_default();
-    Ok(format!("first seed {first}: {last}"))
+    let run = |more: &[&str], minutes: f64| {
+        let mut command = Command::new(&sim);
+        command.args(["--first", &first.to_string(), "--minutes", &minutes.to_string()]).args(more);
+        let said = program::output(&mut command, MARGIN)?;
+        anyhow::Ok(said.lines().last().unwrap_or_default().to_owned())
+    };
+    let worlds = run(&["--old-failures"], SHORT_MINUTES)?;
+    let (machines, operations) = (STEPS_MACHINES.to_string(), STEPS_OPERATIONS.to_string());
+    let small = ["--every-step", "--machines", &machines, "--operations", &operations];
+    let steps = run(&small, SHORT_STEPS_MINUTES)?;
+    Ok(format!("first seed {first}: {worlds}; {steps}"))
 }
 
 /// Switches the seeded bugs on and writes down how each was caught.
@@ -106,18 +133,17 @@ pub(crate) fn mutants(arguments: &MutantsArguments) -> Result<ExitCode> {
         let start = Instant::now();
         let mut command = Command::new(&sim);
         command.args(["--first", "0", "--minutes", &arguments.minutes.to_string(), "--mutant", name]);
-        let output = command.output().with_context(|| format!("cannot run {}", sim.display()))?;
-        let seconds = start.elapsed().as_secs_f64();
-        let said = String::from_utf8_lossy(&output.stdout);
-        let failure =
-            said.lines().find(|line| line.contains(" FAILED: ")).filter(|_| !output.status.success());
-        let (seed, how) = match failure.and_then(|line| line.split_once(" FAILED: ")) {
-            Some((seed, how)) => (seed.trim_start_matches("seed ").to_owned(), shorten(how)),
-            None => {
-                missed += 1;
-                (String::new(), "**not caught**".to_owned())
+        let limit = Duration::from_secs_f64(arguments.minutes * 60.0) + HANG;
+        let ended = match program::finish(&mut command, limit) {
+            Ok(finished) => how_it_ended(name, &finished)?,
+            Err(error) if error.is::<OverLimit>() => {
+                Some((String::new(), format!("by the time bound: no end within {} s", limit.as_secs())))
             }
+            Err(error) => return Err(error),
         };
+        let seconds = start.elapsed().as_secs_f64();
+        missed += usize::from(ended.is_none());
+        let (seed, how) = ended.unwrap_or_else(|| (String::new(), "**not caught**".to_owned()));
         println!("{name}: {how} (seed {seed}, {seconds:.1} s)");
         rows.push(format!("| `{name}` | {words} | {how} | {seed} | {seconds:.1} s |"));
     }
@@ -130,11 +156,32 @@ pub(crate) fn mutants(arguments: &MutantsArguments) -> Result<ExitCode> {
     Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The seed in which a seeded bug was caught, and how; nothing if it was not.
+///
+/// # Errors
+/// The worlds did not run, which says nothing of the bug.
+fn how_it_ended(name: &str, finished: &Finished) -> Result<Option<(String, String)>> {
+    let Finished { status, stdout, stderr } = finished;
+    if status.success() {
+        return Ok(None);
+    }
+    let failure = stdout.lines().find_map(|line| line.split_once(" FAILED: "));
+    match failure {
+        Some((seed, how)) => Ok(Some((seed.trim_start_matches("seed ").to_owned(), shorten(how)))),
+        None if status.code().is_none() => {
+            Ok(Some((String::new(), format!("the program ended with {status}"))))
+        }
+        None => bail!("with {name} the simulation ended with {status}:\n{}", program::tail(stderr)),
+    }
+}
+
 const HEAD: &str = "# Seeded bugs\n\n\
     Tests that never fail prove nothing. Each line here is a bug that somebody tired might have written into the engine. It is \
     there,\nbehind the feature `simulation` that no shipped program has, and off; `cargo xtask mutants` switches them on one after \
     the\nother, lets simulated worlds run from seed 0 on until one fails, and writes this page. The code is in\n\
     [mutant.rs](../crates/engine/src/simulation/mutant.rs).\n\n\
+    A writer that was replaced has two fences, the manifest and the log file that it finds taken. `ignore-both-fences` breaks \
+    both\nat once: with either alone the other one still holds, and what is caught is that the writer says what is not true.\n\n\
     | name | what is wrong | what the simulation said first | seed | caught after |\n\
     |---|---|---|---|---|\n";
 

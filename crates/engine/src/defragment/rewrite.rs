@@ -10,7 +10,7 @@ use super::rule::{FrameUse, Verdict, is_worth_a_look, judge};
 use super::window::{Window, Windows};
 use super::{Base, Pace, ROOM_BYTES, WINDOW_BYTES};
 use crate::address::Address;
-use crate::checkpoint::checkpoint;
+use crate::checkpoint::{Done, checkpoint};
 use crate::frame::Frame;
 use crate::kinds::FrameLink;
 use crate::namespace::{Operation, Trail};
@@ -34,6 +34,8 @@ pub(super) struct Rewriter<'a> {
     /// Windows of the last file that were written too recently.
     pub(super) busy: Ranges,
     pub(super) report: DefragmentReport,
+    /// What checkpoints did that were made here.
+    pub(super) made: Done,
 }
 
 /// A file that is known to the pool for as long as this lives.
@@ -67,6 +69,7 @@ impl<'a> Rewriter<'a> {
             unsettled_windows: 0,
             busy: Ranges::default(),
             report: DefragmentReport::default(),
+            made: Done::default(),
         }
     }
 
@@ -93,7 +96,8 @@ impl<'a> Rewriter<'a> {
         }
         // A leaf, and one that it is merged with.
         if self.unsettled_windows * 2 * NODE_MEMORY_BYTES > share {
-            checkpoint(self.inner, false).await?;
+            let made = checkpoint(self.inner, false).await?;
+            self.made.add(made);
             self.unsettled_windows = 0;
         }
         Ok(true)

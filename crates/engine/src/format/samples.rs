@@ -20,7 +20,7 @@ use crate::record::{
 };
 use crate::report::Origin;
 use crate::segment::codec::Codec;
-use crate::segment::{Directory as SegmentDirectory, ObjectBuilder, ObjectName, SegmentRecord};
+use crate::segment::{Directory as SegmentDirectory, ObjectBuilder, ObjectName, PoolMark, SegmentRecord};
 use crate::tree::{Body, Branch, ChangedMark, Link, Node, Nodes, Tree};
 use crate::{Ino, Kind, Timestamp};
 
@@ -263,7 +263,7 @@ fn object() -> Vec<u8> {
             let kind = if index == 0 { ItemKind::Frame } else { ItemKind::Ledger };
             directory.items.push(builder.push(segment, index, kind, 5, Codec::Raw, b"bytes"));
         }
-        builder.end_segment(segment, &directory);
+        builder.end_segment(segment, &directory, PoolMark::of(b"0123456789abcdef"));
     }
     builder.finish().to_vec()
 }

@@ -13,7 +13,7 @@ use crate::log::{BlockingLog, MemoryLog};
 use crate::object::{MemoryStore, ObjectStore};
 use crate::segment::codec::Codec;
 use crate::segment::{
-    Directory, FOOTER_TAIL_BYTES, ObjectBuilder, ObjectName, parse_footer_tail, parse_object_footer,
+    Directory, FOOTER_TAIL_BYTES, ObjectBuilder, ObjectName, PoolMark, parse_footer_tail, parse_object_footer,
 };
 use crate::{Result, Storage};
 
@@ -79,6 +79,7 @@ pub struct Image {
     pub pieces: Vec<Piece>,
     logs: Vec<u64>,
     key: Key,
+    mark: PoolMark,
 }
 
 impl Image {
@@ -89,16 +90,18 @@ impl Image {
     pub fn take(objects: &MemoryStore, log: &MemoryLog) -> Result<Image> {
         let mut pieces = Vec::new();
         let mut key = Key::new(&[0; 16], [0, 0]);
+        let mut mark = PoolMark::of(&[0; 16]);
         for object in block_on(objects.list(""))? {
             let bytes = block_on(objects.get(&object.name, 0, u64::MAX))?;
             if let Some(name) = ObjectName::parse(&object.name) {
-                take_segments(name, &bytes, &mut pieces)?;
+                take_segments(name, &bytes, mark, &mut pieces)?;
             } else if object.name.starts_with(manifest::PREFIX)
                 || object.name.starts_with(manifest::TABLE_PREFIX)
             {
                 if object.name.starts_with(manifest::PREFIX) {
                     let read = Manifest::decode(&bytes, VERSION, &object.name)?;
                     key = Key::new(&read.pool_id, read.hash_key);
+                    mark = PoolMark::of(&read.pool_id);
                 }
                 let body = bytes[12..bytes.len() - 4].to_vec();
                 pieces.push(Piece { place: Place::Sealed(object.name), bytes: body });
@@ -114,7 +117,7 @@ impl Image {
                 pieces.push(Piece { place, bytes: batch.payload().to_vec() });
             }
         }
-        Ok(Image { pieces, logs, key })
+        Ok(Image { pieces, logs, key, mark })
     }
 
     /// Seals everything and puts it into new media. Places of segments in manifests and tables follow what has become longer or shorter.
@@ -178,7 +181,7 @@ impl Image {
                         raw,
                     ));
                 }
-                moved.insert(segment, builder.end_segment(segment, &directory));
+                moved.insert(segment, builder.end_segment(segment, &directory, self.mark));
             }
             objects.push((name.path(), builder.finish()));
         }
@@ -186,12 +189,12 @@ impl Image {
     }
 }
 
-fn take_segments(object: ObjectName, bytes: &Bytes, pieces: &mut Vec<Piece>) -> Result<()> {
+fn take_segments(object: ObjectName, bytes: &Bytes, mark: PoolMark, pieces: &mut Vec<Piece>) -> Result<()> {
     let tail = bytes.len() - FOOTER_TAIL_BYTES;
     let (length, checksum) = parse_footer_tail(&bytes[tail..])?;
     for (segment, offset, length) in parse_object_footer(&bytes[tail - length as usize..tail], checksum)? {
         let start = offset as usize;
-        let directory = Directory::decode(&bytes[start..start + length as usize], segment)?;
+        let directory = Directory::decode(&bytes[start..start + length as usize], segment, mark)?;
         for item in directory.items {
             let start = item.offset as usize;
             let stored = bytes.slice(start..start + item.stored_length as usize);

@@ -132,9 +132,11 @@ impl LogWriter {
         }
     }
 
-    /// Makes durable all that was taken. Returns the sequence of the last operation among it. After a failure what is pending
-    /// stays so, in order.
-    pub(crate) async fn flush(&mut self) -> Result<Option<u64>> {
+    /// Puts the frames that what was taken names. This can be tried again whatever became of it: nothing says yet that they are there.
+    ///
+    /// # Errors
+    /// Those of the object store; `Fenced`.
+    pub(crate) async fn put_frames(&mut self) -> Result<()> {
         for index in 0..self.pending.len() {
             let frames = std::mem::take(&mut self.pending[index].frames);
             let stored = self.store_frames(&frames).await;
@@ -144,6 +146,15 @@ impl LogWriter {
         if !mutant::is_on(Mutant::RecordsBeforeFrames) {
             self.frames.seal().await?;
         }
+        Ok(())
+    }
+
+    /// Makes durable all that was taken, once its frames are put. Returns the sequence of the last operation among it. After a
+    /// failure what is pending stays so, in order.
+    ///
+    /// # Errors
+    /// Those of the log. What was appended may be lost whatever a later sync says, unless it is `NoSpace`.
+    pub(crate) async fn flush(&mut self) -> Result<Option<u64>> {
         failpoint("log_after_frames_before_records").await;
         while let Some(tail) = self.pending.front_mut() {
             for (at, frame) in &tail.frames {
@@ -243,13 +254,18 @@ impl LogWriter {
     pub(crate) async fn prepare_file(&mut self, number: u64) -> Result<()> {
         if self.prepared < number {
             match self.store.create(number).await {
-                Err(error) if error.kind() == ErrorKind::Exists && mutant::is_on(Mutant::IgnoreTakenLog) => {}
+                Err(error) if error.kind() == ErrorKind::Exists && ignores_taken() => {}
                 created => created?,
             }
             self.prepared = number;
         }
         Ok(())
     }
+}
+
+/// Whether a seeded bug takes a log file of somebody else for its own.
+fn ignores_taken() -> bool {
+    mutant::is_on(Mutant::IgnoreTakenLog) || mutant::is_on(Mutant::IgnoreBothFences)
 }
 
 /// Gives a frame its address and its bytes to the cache, unless that has been done.

@@ -12,6 +12,7 @@ use super::change::{Change, Outcome};
 use super::{Interrupt, Trail};
 use crate::kinds::{EntryKey, RealmTree};
 use crate::record::{AliasKey, Foreign, Name, Realm, RealmKey, RealmValue, Totals};
+use crate::simulation::mutant::{self, Mutant};
 use crate::tree::{self, Missing, Nodes, Root};
 use crate::{ErrorKind, Ino};
 
@@ -168,7 +169,8 @@ impl Change<'_> {
         }
         let (from, to) = orphan_range(realm.id);
         let orphans = self.orphans_between(&from, &to, !self.replay)?;
-        let is_seen = orphans.count > 0 || self.locations.knows_realm(realm.id);
+        let is_known = self.locations.knows_realm(realm.id) && !mutant::is_on(Mutant::ReuseRealmEarly);
+        let is_seen = orphans.count > 0 || is_known;
         if !self.replay && (is_seen || !self.ending.copies.is_empty()) {
             return Err(Interrupt::Changed);
         }

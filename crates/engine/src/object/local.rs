@@ -81,6 +81,9 @@ impl LocalStore {
         loop {
             // Asked first so that a taken name is told as such on a full disk too.
             if target.symlink_metadata().is_ok() {
+                // It may have come there by an earlier put that failed before its name was durable. Whoever finds it taken by
+                // its own bytes relies on it from now on.
+                disk::sync_directory(directory).map_err(failed)?;
                 return Err(taken(name));
             }
             let temporary = self.create_temporary(directory).map_err(failed)?;

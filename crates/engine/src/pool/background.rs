@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Inner;
-use crate::checkpoint::checkpoint;
+use crate::checkpoint::{Done, checkpoint};
 use crate::format::manifest::Manifest;
 use crate::report::GcReport;
 use crate::simulation::failpoint;
@@ -131,24 +131,29 @@ impl Inner {
     }
 
     pub(crate) async fn gc(&self) -> Result<GcReport> {
-        let mut report = GcReport::default();
+        let (mut windows_rewritten, mut rewritten_bytes) = (0, 0);
+        let mut done = Done::default();
         self.end_all().await?;
         if self.settings.defragment {
-            let done = defragment::everything(self).await?;
-            report.windows_rewritten = done.windows_rewritten;
-            report.rewritten_bytes = done.rewritten_bytes;
+            let (report, made) = defragment::everything(self).await?;
+            (windows_rewritten, rewritten_bytes) = (report.windows_rewritten, report.rewritten_bytes);
+            done.add(made);
         }
         // Rewritten segments let go of their old places one checkpoint later, and those are deleted one later still.
         for _ in 0..3 {
             failpoint("collect_between_checkpoints").await;
-            let done = checkpoint(self, true).await?;
-            report.items_freed += done.items_freed;
-            report.segments_compacted += done.segments_compacted;
-            report.segments_deleted += done.segments_deleted;
-            report.freed_bytes += done.bytes_freed;
+            done.add(checkpoint(self, true).await?);
         }
         self.forget_space();
-        Ok(report)
+        let Done { items_freed, segments_compacted, segments_deleted, bytes_freed: freed_bytes } = done;
+        Ok(GcReport {
+            items_freed,
+            segments_compacted,
+            segments_deleted,
+            freed_bytes,
+            windows_rewritten,
+            rewritten_bytes,
+        })
     }
 
     /// Notes how a checkpoint ended.

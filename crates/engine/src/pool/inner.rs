@@ -11,7 +11,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use super::background::Health;
 use crate::address::SegmentId;
-use crate::checkpoint::Checkpointer;
+use crate::checkpoint::{Checkpointer, is_taken_over};
 use crate::content;
 use crate::defragment::{Fragments, RecentClones};
 use crate::format::manifest::{self, Manifest};
@@ -490,7 +490,12 @@ impl Inner {
     /// Flushes what the log writer has taken.
     pub(crate) async fn flush_locked(&self, writer: &mut LogWriter) -> Result<()> {
         let before = self.metrics.log_bytes.get();
-        let flushed = writer.flush().await;
+        let put = writer.put_frames().await;
+        let are_frames_put = put.is_ok();
+        let flushed = match put {
+            Ok(()) => writer.flush().await,
+            Err(error) => Err(error),
+        };
         self.pending_bytes.store(writer.pending_record_bytes(), Ordering::Relaxed);
         match flushed {
             Ok(last) => {
@@ -503,16 +508,18 @@ impl Inner {
             }
             // A full disk can be emptied: nothing is lost, the next flush tries again.
             Err(error) if error.kind() == ErrorKind::NoSpace => Err(error),
-            // So can a network come back, if the log knows what it had to do.
-            Err(error) if error.kind() == ErrorKind::Store && writer.can_flush_again() => Err(error),
+            // So can a network come back: nothing names frames before they are put, and a log in a store knows what it had to do.
+            Err(error)
+                if error.kind() == ErrorKind::Store && (!are_frames_put || writer.can_flush_again()) =>
+            {
+                Err(error)
+            }
             // A new writer deletes the log files of the old one.
             Err(error)
                 if error.kind() == ErrorKind::NotFound
-                    && crate::checkpoint::is_taken_over(
-                        self,
-                        self.manifest_number.load(Ordering::Relaxed),
-                    )
-                    .await =>
+                    && is_taken_over(self, self.manifest_number.load(Ordering::Relaxed))
+                        .await
+                        .unwrap_or(false) =>
             {
                 Err(self.stop(Error::with_source(ErrorKind::Fenced, TAKEN_OVER, error)))
             }
@@ -546,8 +553,9 @@ impl Inner {
             self.items.objects().put(&path, vec![manifest.encode()]).await
         };
         match put {
-            // A number can be free because others have gone on from it and deleted what was there.
-            Ok(()) if crate::checkpoint::is_taken_over(self, manifest.number).await => {
+            // A number can be free because others have gone on from it and deleted what was there. Who cannot look does not know
+            // whether the manifest counts, and has to try again.
+            Ok(()) if is_taken_over(self, manifest.number).await? => {
                 Err(self.stop(Error::new(ErrorKind::Fenced, TAKEN_OVER)))
             }
             Ok(()) => {

@@ -13,7 +13,7 @@ use super::layout::{
     parse_object_footer,
 };
 use super::writer::Gathering;
-use super::{ObjectName, PREFIX, SegmentRecord};
+use super::{ObjectName, PREFIX, PoolMark, SegmentRecord};
 use crate::address::{Address, ItemKind, SegmentId};
 use crate::damage::Damage;
 use crate::metrics::Metrics;
@@ -32,6 +32,7 @@ pub(crate) struct ItemsSettings {
     pub(crate) segment_bytes: u64,
     /// Of the format that is written, the newest that is read.
     pub(crate) format_version: u32,
+    pub(crate) pool_mark: PoolMark,
 }
 
 #[derive(Clone)]
@@ -387,6 +388,10 @@ impl Items {
         self.settings.format_version
     }
 
+    pub(crate) fn pool_mark(&self) -> PoolMark {
+        self.settings.pool_mark
+    }
+
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.settings.segment_bytes
     }
@@ -425,7 +430,7 @@ impl Items {
             .get(&path, record.directory_offset, u64::from(record.directory_length))
             .await
             .map_err(|error| absent(&path, error))?;
-        Directory::decode(&bytes, segment)
+        Directory::decode(&bytes, segment, self.pool_mark())
             .map_err(|error| Error::with_source(error.kind(), format!("{path}: {error}"), error))
     }
 

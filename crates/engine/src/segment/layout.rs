@@ -56,6 +56,21 @@ impl Item {
     }
 }
 
+/// Tells the segments of a pool from those of any other. An object of another pool may have the same name, segment and places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PoolMark(u32);
+
+impl PoolMark {
+    pub(crate) fn of(pool_id: &[u8; 16]) -> Self {
+        Self(crc32c::crc32c(pool_id))
+    }
+
+    /// CRC-32C over the pool's id, then `bytes`.
+    pub(crate) fn checksum(self, bytes: &[u8]) -> u32 {
+        crc32c::crc32c_append(self.0, bytes)
+    }
+}
+
 /// The items of a segment, ascending by index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Directory {
@@ -71,7 +86,7 @@ impl Directory {
         }
     }
 
-    pub(crate) fn encode(&self, segment: SegmentId) -> Vec<u8> {
+    pub(crate) fn encode(&self, segment: SegmentId, mark: PoolMark) -> Vec<u8> {
         let mut out = Writer::with_capacity(16 * self.items.len() + 32);
         out.u64(segment.0);
         out.varint(self.items.len() as u64);
@@ -86,20 +101,24 @@ impl Directory {
             out.u8(item.codec.to_stored());
             out.u32(item.checksum);
         }
-        let checksum = crc32c::crc32c(&out.bytes);
+        let checksum = mark.checksum(&out.bytes);
         out.u32(checksum);
         out.bytes
     }
 
-    pub(crate) fn decode(bytes: &[u8], segment: SegmentId) -> Result<Self> {
+    /// # Errors
+    /// `Corrupt` if it is not the directory of this segment, or one of another pool.
+    pub(crate) fn decode(bytes: &[u8], segment: SegmentId, mark: PoolMark) -> Result<Self> {
         let corrupt = || {
             Error::new(
                 ErrorKind::Corrupt,
-                format!("the directory of segment {:x} is not what was written", segment.0),
+                format!("the directory of segment {:x} is not what this pool has written", segment.0),
             )
         };
         let body = bytes.len().checked_sub(4).ok_or_else(corrupt)?;
-        if crc32c::crc32c(&bytes[..body]).to_le_bytes() != bytes[body..] {
+        // The first programs left the pool's id out.
+        let checksums = [mark.checksum(&bytes[..body]), crc32c::crc32c(&bytes[..body])];
+        if !checksums.iter().any(|checksum| checksum.to_le_bytes() == bytes[body..]) {
             return Err(corrupt());
         }
         let mut from = Reader::new(&bytes[..body]);
@@ -183,8 +202,13 @@ impl ObjectBuilder {
     }
 
     /// Ends a segment; returns offset and length of its directory.
-    pub(crate) fn end_segment(&mut self, segment: SegmentId, directory: &Directory) -> (u64, u32) {
-        let encoded = directory.encode(segment);
+    pub(crate) fn end_segment(
+        &mut self,
+        segment: SegmentId,
+        directory: &Directory,
+        mark: PoolMark,
+    ) -> (u64, u32) {
+        let encoded = directory.encode(segment, mark);
         let place = (self.bytes.len() as u64, encoded.len() as u32);
         self.bytes.extend_from_slice(&encoded);
         self.footer.push((segment, place.0, place.1));

@@ -134,7 +134,7 @@ impl SegmentWriter {
         if let Content::Growing(builder, directory) = &mut *content {
             let mut builder = std::mem::replace(builder, ObjectBuilder::new(0, 0, 0));
             let directory = std::mem::take(directory);
-            let place = builder.end_segment(gathering.id, &directory);
+            let place = builder.end_segment(gathering.id, &directory, self.items.pool_mark());
             *content = Content::Finished(builder.finish(), directory, place);
         }
         let Content::Finished(bytes, directory, place) = &*content else {

@@ -52,6 +52,8 @@ mutants! {
     IgnoreTakenManifest = "ignore-taken-manifest",
     /// A taken log file is taken for made.
     IgnoreTakenLog = "ignore-taken-log",
+    /// Both: neither a taken manifest nor a taken log file fences anybody.
+    IgnoreBothFences = "ignore-both-fences",
     /// One new reference in eight is not counted.
     ForgetReference = "forget-reference",
     /// The last but one reference frees.

@@ -8,7 +8,7 @@ use offshoot_engine::object::{Call, Fault, ObjectStore};
 use offshoot_engine::{ErrorKind, Ino, Kind, Pool, Result};
 
 use crate::damage::copy;
-use crate::world::{Random, World, at, clone, create, file, kind, write};
+use crate::world::{Chance, Random, World, at, clone, create, file, kind, write};
 
 /// Five directories of some files each, written one after the other, and a clone of the second: closed.
 fn five() -> World {

@@ -6,7 +6,7 @@ use offshoot_engine::object::{Call, Fault};
 use offshoot_engine::{ErrorKind, Ino, Kind, OpenMode, Pool, Settings, SystemClock};
 use std::sync::Arc;
 
-use crate::world::{World, at, create, file, kind, list, read, reseal, write};
+use crate::world::{Chance, Random, World, at, create, file, kind, list, read, reseal, write};
 
 #[test]
 fn a_second_writer_fences_the_first_which_loses_nothing_synced() {
@@ -257,4 +257,34 @@ fn a_checkpoint_that_fails_is_made_good_by_the_next() {
             assert_eq!(block_on(pool.check()).unwrap().findings, []);
         }
     }
+}
+
+/// Two pools to which the same was done have segments of the same names, with items in the same places. When an object of one came
+/// into the other, by a mix-up of two copies, its content was shown as the file's own.
+#[test]
+fn an_object_of_another_pool_is_damage() {
+    let made = |identity: u64, content: u64| {
+        let settings = Settings { identity: [identity, 2, 3, 4], reserve_bytes: 0, ..Settings::default() };
+        let world = World::with(settings);
+        let pool = world.open();
+        file(&pool, "f", &Random(content).bytes_of_noise(100_000));
+        block_on(pool.close()).unwrap();
+        world
+    };
+    let (world, other) = (made(1, 1), made(9, 2));
+    let names = world.object_names("segments/");
+    assert_eq!(names, other.object_names("segments/"), "they look alike");
+    for name in &names {
+        assert_eq!(world.object(name).len(), other.object(name).len(), "they look alike");
+        world.replace_object(name, other.object(name));
+    }
+    let pool = world.open();
+    let looked = block_on(pool.lookup(Ino::ROOT, b"f"));
+    let mut shown = Vec::new();
+    let read = match looked {
+        Ok(found) => block_on(pool.read(found.ino, 0, 100_000, &mut shown)).map(|_| ()),
+        Err(error) => Err(error),
+    };
+    assert_eq!(kind(read), Some(ErrorKind::Corrupt), "{} bytes of another pool are shown", shown.len());
+    assert!(!block_on(pool.scrub()).unwrap().findings.is_empty());
 }

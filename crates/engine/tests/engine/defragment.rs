@@ -10,7 +10,7 @@ use offshoot_engine::{
     AllocateMode, CloneOptions, ErrorKind, Ino, Kind, OpenMode, Pool, SeekTarget, SystemClock,
 };
 
-use crate::world::{Random, World, at, clone, create, file, kind, read, write};
+use crate::world::{Chance, Random, World, at, clone, create, file, kind, read, write};
 
 const WINDOW: u64 = 128 << 10;
 const PIECE: u64 = 4096;
@@ -497,4 +497,24 @@ fn a_power_cut_at_any_point_leaves_the_file_whole_and_nothing_behind() {
         }
     }
     assert!(cuts > 5, "{cuts} cuts");
+}
+
+/// A collection makes its first checkpoint before it puts files together, and the report left out what that one had freed: all.
+#[test]
+fn a_collection_tells_what_it_freed_whether_it_defragments_or_not() {
+    let freed = |defragment| {
+        let mut world = World::new();
+        world.settings.defragment = defragment;
+        let pool = world.open();
+        let ino = file(&pool, "f", &Random(1).bytes_of_noise(300_000));
+        pool.forget(ino, 1);
+        file(&pool, "stays", b"x");
+        block_on(pool.checkpoint()).unwrap();
+        block_on(pool.unlink(Ino::ROOT, b"f")).unwrap();
+        let report = block_on(pool.gc()).unwrap();
+        assert!(report.items_freed > 2, "defragment {defragment}: {report:?}");
+        assert!(report.freed_bytes > 300_000, "defragment {defragment}: {report:?}");
+    };
+    freed(true);
+    freed(false);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use offshoot_engine::{ErrorKind, Ino, Kind, OpenMode, Pool, SetAttributes, SystemClock};
 
-use crate::world::{World, at, clone, create, file, list, read, write};
+use crate::world::{Chance, World, at, clone, create, file, list, read, write};
 
 fn open(world: &World) -> Pool {
     let clock = Arc::new(SystemClock::default());

@@ -14,7 +14,7 @@ use offshoot_engine::{Attributes, Compression, ErrorKind, Ino, Pool, Result, Set
 use sim::model::walk::{self, Seen};
 use sim::model::{Answer, Id, Model, ROOT};
 
-use crate::world::{Random, World};
+use crate::world::{Chance, Random, World};
 
 /// Why a call did not come to an end.
 #[derive(Debug)]

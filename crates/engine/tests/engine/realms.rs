@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use futures::executor::block_on;
 use offshoot_engine::{CloneOptions, ErrorKind, Ino, Kind, Pool, RenameMode, Settings};
 
-use crate::world::{Random, World, at, clone, create, file, kind, list, read};
+use crate::world::{Chance, Random, World, at, clone, create, file, kind, list, read};
 
 /// A pool with few ids.
 fn few(ids: u32) -> World {

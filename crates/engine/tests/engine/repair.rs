@@ -4,7 +4,7 @@ use futures::executor::block_on;
 use offshoot_engine::{ErrorKind, Ino, Kind, Pool};
 
 use crate::damage::copy;
-use crate::world::{Random, World, at, clone, create, file, kind, list, write};
+use crate::world::{Chance, Random, World, at, clone, create, file, kind, list, write};
 
 /// Repairs a pool, and sees that nothing is left to be found.
 pub fn repair(pool: &Pool, trace: &str) -> offshoot_engine::report::RepairReport {

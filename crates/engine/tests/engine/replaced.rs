@@ -2,6 +2,7 @@
 
 use futures::executor::block_on;
 use offshoot_engine::log::BlockingLog;
+use offshoot_engine::object::{Call, Fault};
 use offshoot_engine::{ErrorKind, Ino, Pool};
 
 use crate::world::{World, at, file, kind, list, read};
@@ -98,4 +99,26 @@ fn a_replaced_writer_whose_log_is_gone_learns_that_it_was_replaced() {
     file(&successor, "f3", b"x");
     block_on(successor.sync()).unwrap();
     assert_eq!(names(&successor), ["common", "f0", "f1", "f2", "f3"]);
+}
+
+/// A replaced writer found the number of its next manifest free, since its successor had gone on from there and deleted it. When the
+/// list that tells so could not be had, it took its own manifest for the newest, and would have deleted what its successor needs.
+#[test]
+fn a_writer_that_cannot_see_whether_it_was_replaced_does_not_go_on() {
+    let world = World::new();
+    let replaced = world.open();
+    file(&replaced, "common", b"synced by the first");
+    block_on(replaced.checkpoint()).unwrap();
+    let successor = world.open();
+    for n in 0..3 {
+        file(&successor, &format!("f{n}"), b"x");
+        block_on(successor.checkpoint()).unwrap();
+    }
+    world.objects.fail_nth(Call::List, 1, Fault::Refused(ErrorKind::Store));
+    assert_eq!(kind(block_on(replaced.checkpoint())), Some(ErrorKind::Store));
+    assert_eq!(kind(block_on(replaced.checkpoint())), Some(ErrorKind::Fenced));
+    drop((replaced, successor));
+    let pool = world.open();
+    assert_eq!(names(&pool), ["common", "f0", "f1", "f2"]);
+    assert_eq!(block_on(pool.check()).unwrap().findings, []);
 }

@@ -4,7 +4,7 @@ use futures::executor::block_on;
 use offshoot_engine::object::{Call, Fault};
 use offshoot_engine::{AllocateMode, ErrorKind, Kind, Pool, Result, SetAttributes, Settings};
 
-use crate::world::{Random, World, at, create, kind, read, write};
+use crate::world::{Chance, Random, World, at, create, kind, read, write};
 
 const FILE_BYTES: u64 = 6 << 20;
 

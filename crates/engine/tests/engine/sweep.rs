@@ -24,7 +24,7 @@ use case::{Needs, Outcome};
 use harm::{Harm, Place};
 use sample::Sample;
 
-use crate::world::Random;
+use crate::world::{Chance, Random};
 
 #[derive(Default)]
 struct Tally {

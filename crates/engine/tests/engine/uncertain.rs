@@ -6,7 +6,7 @@ use offshoot_engine::object::Call;
 use offshoot_engine::{ErrorKind, Ino, Pool};
 
 use crate::wire::{Trouble, Wire, poll};
-use crate::world::{Random, World, at, create, file, kind, read, write};
+use crate::world::{Chance, Random, World, at, create, file, kind, read, write};
 
 const ALWAYS: usize = usize::MAX;
 
@@ -191,4 +191,45 @@ fn a_check_behind_a_checkpoint_that_failed_finds_nothing() {
         assert_eq!(kind(block_on(checkpoint)), Some(ErrorKind::Store));
         assert_eq!(block_on(check).unwrap().findings, [], "{trouble:?}");
     }
+}
+
+/// The frames of a large write go to the store before the log names them. When the store failed once there, the pool stopped
+/// until a restart, as if the log had failed.
+#[test]
+fn a_sync_whose_frames_could_not_be_put_is_tried_again() {
+    for trouble in [Trouble::AnswerLost, Trouble::Refused] {
+        let world = World::new();
+        let wire = Wire::to(&world);
+        let pool = wire.open(&world);
+        file(&pool, "small", b"before");
+        let large = file(&pool, "large", &[7; 300_000]);
+        wire.plan(Call::Put, "segments/", trouble, 2);
+        for _ in 0..2 {
+            assert_eq!(kind(block_on(pool.sync())), Some(ErrorKind::Store), "{trouble:?}");
+            assert_eq!(block_on(pool.status()).stopped, None);
+            write(&pool, large, 200_000, &[8; 200_000]);
+        }
+        assert_eq!(read(&pool, at(&pool, "small")), b"before");
+        block_on(pool.sync()).unwrap();
+        assert_eq!(wire.troubles(), 2);
+        let content = [vec![7; 200_000], vec![8; 200_000]].concat();
+        drop(pool);
+        let pool = world.open();
+        assert_eq!(read(&pool, at(&pool, "small")), b"before");
+        assert_kept(&world, pool, "large", &content);
+    }
+}
+
+/// The same put meets the object of another writer: nobody can wait for that to pass, and the pool stops.
+#[test]
+fn a_sync_whose_frames_meet_another_writers_stops_the_pool() {
+    let world = World::new();
+    let wire = Wire::to(&world);
+    let pool = wire.open(&world);
+    let other: std::sync::Arc<dyn offshoot_engine::object::ObjectStore> = world.objects.clone();
+    block_on(other.put("segments/0000000001-00000001", vec![Bytes::from_static(b"of another writer")]))
+        .unwrap();
+    file(&pool, "f", &[7; 100_000]);
+    assert_eq!(kind(block_on(pool.sync())), Some(ErrorKind::Fenced));
+    assert!(block_on(pool.status()).stopped.is_some());
 }

@@ -15,7 +15,7 @@ use offshoot_engine::{
     Storage, Timestamp,
 };
 pub use sim::model::new;
-pub use sim::random::Random;
+pub use sim::random::{Chance, Random};
 
 /// Storage that outlives its pool.
 pub struct World {

@@ -363,7 +363,8 @@ class Pool:
         data = self.object(segment)
         offset, length = self.table[segment][2:4]
         encoded = data[offset : offset + length]
-        need(crc32c(encoded[:-4]) == int.from_bytes(encoded[-4:], "little"), "the checksum of a directory")
+        checksums = crc32c(encoded[:-4], crc32c(self.pool_id)), crc32c(encoded[:-4])
+        need(int.from_bytes(encoded[-4:], "little") in checksums, "the checksum of a directory")
         r = Reader(encoded[:-4])
         need(r.u64() == segment, "the segment of a directory")
         items, index = {}, -1

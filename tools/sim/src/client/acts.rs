@@ -9,6 +9,7 @@ use offshoot_vfs::{Access, AttributeChange, Create, Error};
 
 use super::{CALLER, Client, Focus, Outcome, Stop};
 use crate::model::{Id, Mode, Model, ROOT, SIZE_MAX, Set, walk};
+use crate::random::Chance;
 
 /// A name that was chosen.
 struct Place {
@@ -28,6 +29,12 @@ impl Client {
                 *self.random.pick(&[12, 12, 12, 26, 30, 30, 34, 34, 38, 92, 94])
             }
             Focus::Sync if self.random.one_in(3) => *self.random.pick(&[12, 88, 88]),
+            Focus::Links if !self.random.one_in(4) => {
+                *self.random.pick(&[0, 0, 48, 48, 48, 48, 52, 58, 58, 58, 62, 88])
+            }
+            Focus::Clones if !self.random.one_in(4) => {
+                *self.random.pick(&[0, 38, 38, 38, 58, 58, 76, 84, 88])
+            }
             _ => self.random.below(100),
         };
         self.truth
@@ -96,8 +103,25 @@ impl Client {
         self.acquire(id).await
     }
 
+    /// A directory that is being removed, or one below it.
+    fn doomed(&mut self) -> Option<Id> {
+        let truth = self.truth.borrow();
+        let directories = |id: &Id| truth.model.nodes.contains_key(id) && truth.model.is_directory(*id);
+        let below: Vec<Id> = truth
+            .removing
+            .iter()
+            .filter(|id| directories(id))
+            .flat_map(|id| truth.model.below(*id))
+            .filter(directories)
+            .collect();
+        if below.is_empty() || self.random.one_in(3) { None } else { Some(*self.random.pick(&below)) }
+    }
+
     async fn free_place(&mut self) -> Outcome<Place> {
-        let (directory, ino) = self.directory().await?;
+        let (directory, ino) = match self.doomed() {
+            Some(id) => self.acquire(id).await?,
+            None => self.directory().await?,
+        };
         let name = match self.random.below(40) {
             0 => vec![b'x'; 200 + self.random.below(58) as usize],
             1..=8 => format!("n{}", self.random.below(1000)).into_bytes(),
@@ -122,7 +146,13 @@ impl Client {
         if places.is_empty() {
             return Err(Stop::Skip);
         }
-        let (directory, name) = self.random.pick(&places).clone();
+        let doomed = self.doomed();
+        let beside: Vec<_> = places.iter().filter(|(id, _)| Some(*id) == doomed).collect();
+        let (directory, name) = if beside.is_empty() {
+            self.random.pick(&places).clone()
+        } else {
+            (*self.random.pick(&beside)).clone()
+        };
         let (directory, ino) = self.acquire(directory).await?;
         Ok(Place { directory, ino, name })
     }
@@ -233,7 +263,23 @@ impl Client {
     }
 
     async fn remove_tree(&mut self) -> Outcome {
-        let Place { directory, ino, name } = self.taken_place(|_, _| true).await?;
+        let only = self.focus == Focus::Links;
+        let Place { directory, ino, name } =
+            self.taken_place(|model, id| !only || model.is_directory(id)).await?;
+        let doomed = self
+            .truth
+            .borrow()
+            .model
+            .nodes
+            .get(&directory)
+            .and_then(|node| node.children.get(&name).copied());
+        self.truth.borrow_mut().removing.extend(doomed);
+        let removed = self.remove_tree_at(Place { directory, ino, name }).await;
+        self.truth.borrow_mut().removing.retain(|id| Some(*id) != doomed);
+        removed
+    }
+
+    async fn remove_tree_at(&mut self, Place { directory, ino, name }: Place) -> Outcome {
         let pool = Clone::clone(self.vfs.pool());
         let wanted = name.clone();
         let effect = move |model: &mut Model| model.remove_tree(directory, &wanted).map(|()| 0);

@@ -10,6 +10,7 @@ use offshoot_engine::{
 use sim::model::{Answer, Id, Mode, Model, ROOT, SIZE_MAX, Set};
 
 use super::{Outcome, Run};
+use crate::world::Chance;
 
 /// Nodes from which on nothing large is added.
 const NODES_MAX: usize = 700;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::sample::Sample;
 use super::store::Image;
-use crate::world::Random;
+use crate::world::{Chance, Random};
 
 /// Something that is stored.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,8 @@ pub enum Harm {
     Old(String),
     /// Two have each other's content.
     Swap(Place),
+    /// Has what another pool has under this name.
+    Foreign,
     Lose,
 }
 
@@ -105,6 +107,7 @@ pub fn apply(
             other.set(&mut image, Some(before.clone()));
             Some(bytes)
         }
+        Harm::Foreign => Some(place.bytes(&sample.other)),
         Harm::Lose => None,
     };
     place.set(&mut image, after);
@@ -156,6 +159,9 @@ pub fn whole(sample: &Sample, place: &Place, few: usize, random: &mut Random) ->
         }
     }
     if let Place::Object(name) = place {
+        if sample.other.objects.contains_key(name) && !name.starts_with("manifests/") {
+            harms.push(Harm::Foreign);
+        }
         let folder = name.split('/').next().unwrap();
         let mut old: Vec<&String> = sample
             .history

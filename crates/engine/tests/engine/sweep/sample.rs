@@ -12,13 +12,15 @@ use offshoot_engine::{
 
 use super::content::{Contents, contents};
 use super::store::{Image, Overlay, files_of, log_of};
-use crate::world::{Random, StepClock, at, clone, create, file, write};
+use crate::world::{Chance, Random, StepClock, at, clone, create, file, write};
 
 /// A pool to be damaged.
 pub struct Sample {
     pub name: &'static str,
     pub settings: Settings,
     pub image: Image,
+    /// Another pool, to which the same was done with other data.
+    pub other: Image,
     /// Objects that there were and that are gone.
     pub history: BTreeMap<String, Bytes>,
     /// What it holds after each operation that the log still has; the last is what it holds.
@@ -64,8 +66,14 @@ fn forget_all(pool: Pool, objects: &Arc<Overlay>, log: &Arc<MemoryLog>, settings
 
 /// Clones of clones, hard links, attributes, files of all kinds, orphans, segments that were moved, and a log to be replayed.
 pub fn rich() -> Sample {
+    let other = rich_of([9, 2, 3, 4], 1 << 32).image;
+    Sample { other, ..rich_of([1, 2, 3, 4], 0) }
+}
+
+fn rich_of(identity: [u64; 4], salt: u64) -> Sample {
     let mut settings = Settings { reserve_bytes: 0, segment_bytes: 6 << 10, ..Settings::default() };
-    settings.identity = [1, 2, 3, 4];
+    settings.identity = identity;
+    let noise = |seed: u64, length| noise(seed + salt, length);
     let (pool, objects, log) = open(&Image::default(), &settings, false);
     let pool = pool.unwrap();
     create(&pool, Ino::ROOT, "d", Kind::Directory);
@@ -144,7 +152,7 @@ pub fn rich() -> Sample {
     step(&|pool| write(pool, at(pool, "d/extents"), 10, b"changed"));
     drop(pool);
     let image = Image { objects: objects.objects(), log: files_of(&log) };
-    Sample { name: "rich", settings, image, history: objects.history(), states }
+    Sample { name: "rich", settings, image, other: Image::default(), history: objects.history(), states }
 }
 
 /// What a pool would hold after a start now.
@@ -155,8 +163,14 @@ fn settled(objects: &Arc<Overlay>, log: &Arc<MemoryLog>, settings: &Settings) ->
 
 /// So many segments that their table is an object of its own.
 pub fn tabled() -> Sample {
+    let other = tabled_of([9, 6, 7, 8], 1 << 32).image;
+    Sample { other, ..tabled_of([5, 6, 7, 8], 0) }
+}
+
+fn tabled_of(identity: [u64; 4], salt: u64) -> Sample {
     let mut settings = Settings { reserve_bytes: 0, segment_bytes: 200, ..Settings::default() };
-    settings.identity = [5, 6, 7, 8];
+    settings.identity = identity;
+    let noise = |seed: u64, length| noise(seed + salt, length);
     let (pool, objects, log) = open(&Image::default(), &settings, false);
     let pool = pool.unwrap();
     for d in 0..5 {
@@ -173,5 +187,5 @@ pub fn tabled() -> Sample {
     let states = vec![settled(&objects, &log, &settings)];
     let image = Image { objects: objects.objects(), log: files_of(&log) };
     assert!(image.objects.keys().any(|name| name.starts_with("tables/")), "{:?}", image.objects.keys());
-    Sample { name: "tabled", settings, image, history: objects.history(), states }
+    Sample { name: "tabled", settings, image, other: Image::default(), history: objects.history(), states }
 }
