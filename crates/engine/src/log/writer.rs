@@ -121,7 +121,8 @@ impl LogWriter {
         }
     }
 
-    /// Takes what the tail has for log file `file`, to be made durable by [`LogWriter::flush`].
+    /// Takes what the tail has for log file `file`, to be made durable by [`LogWriter::store_taken`] and then
+    /// [`LogWriter::flush`].
     pub(crate) fn take(&mut self, tail: &mut Tail, file: u64) {
         if !tail.is_empty() {
             tail.file = file;
@@ -129,9 +130,11 @@ impl LogWriter {
         }
     }
 
-    /// Makes durable all that was taken. Returns the sequence of the last operation among it. After a failure what is pending
-    /// stays so, in order.
-    pub(crate) async fn flush(&mut self) -> Result<Option<u64>> {
+    /// Stores the frames that records name which were taken. What fails is tried again by the next call.
+    ///
+    /// # Errors
+    /// Those of the store; the log itself is not touched.
+    pub(crate) async fn store_taken(&mut self) -> Result<()> {
         for index in 0..self.pending.len() {
             let frames = std::mem::take(&mut self.pending[index].frames);
             let stored = self.store_frames(&frames).await;
@@ -141,6 +144,12 @@ impl LogWriter {
         if !mutant::is_on(Mutant::RecordsBeforeFrames) {
             self.frames.seal().await?;
         }
+        Ok(())
+    }
+
+    /// Makes durable all that was taken, whose frames are stored. Returns the sequence of the last operation among it. After a
+    /// failure what is pending stays so, in order.
+    pub(crate) async fn flush(&mut self) -> Result<Option<u64>> {
         failpoint("log_after_frames_before_records").await;
         while let Some(tail) = self.pending.front_mut() {
             for (at, frame) in &tail.frames {

@@ -479,7 +479,13 @@ impl Inner {
     /// Flushes what the log writer has taken.
     pub(crate) async fn flush_locked(&self, writer: &mut LogWriter) -> Result<()> {
         let before = self.metrics.log_bytes.get();
-        match writer.flush().await {
+        let flushed = match writer.store_taken().await {
+            Ok(()) => writer.flush().await,
+            // The log is as it was. A store that cannot be reached comes back, and the next flush tries again.
+            Err(error) if error.kind() == ErrorKind::Store => return Err(error),
+            Err(error) => Err(error),
+        };
+        match flushed {
             Ok(last) => {
                 if let Some(last) = last {
                     self.durable.fetch_max(last, Ordering::AcqRel);
