@@ -77,6 +77,11 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// # Errors
     /// `Store`.
     async fn space(&self) -> Result<Option<Space>>;
+
+    /// Name, meaning and value of what the store itself counts, such as requests; in a stable order.
+    fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
+        Vec::new()
+    }
 }
 
 /// Stores an object that nobody else can be storing with the same bytes. A name that is taken by exactly these bytes is no error: a request that
@@ -119,5 +124,9 @@ impl<S: ObjectStore + ?Sized> ObjectStore for Arc<S> {
 
     async fn space(&self) -> Result<Option<Space>> {
         (**self).space().await
+    }
+
+    fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
+        (**self).counters()
     }
 }

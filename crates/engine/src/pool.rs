@@ -221,6 +221,11 @@ impl Pool {
         &self.inner.metrics
     }
 
+    /// Name, meaning and value of what the store counts.
+    pub fn store_counters(&self) -> Vec<(&'static str, &'static str, u64)> {
+        self.inner.items.objects().counters()
+    }
+
     /// The clock that the pool was opened with.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.inner.clock

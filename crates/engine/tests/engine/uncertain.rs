@@ -50,6 +50,25 @@ fn a_segment_whose_answer_was_lost_is_not_another_writers() {
     assert_kept(&world, pool, "f", &[7; 100_000]);
 }
 
+/// A sync that could not put its frames stopped the pool, though nothing had been written to the log and the next try could have put
+/// them: a store out of reach for a moment ended the server.
+#[test]
+fn a_sync_whose_segment_was_refused_is_tried_again() {
+    for trouble in [Trouble::Refused, Trouble::AnswerLost] {
+        let world = World::new();
+        let wire = Wire::to(&world);
+        let pool = wire.open(&world);
+        file(&pool, "f", &[7; 100_000]);
+        wire.plan(Call::Put, "segments/", trouble, 1);
+        assert_eq!(kind(block_on(pool.sync())), Some(ErrorKind::Store), "{trouble:?}");
+        assert_eq!(block_on(pool.status()).stopped, None, "{trouble:?}");
+        file(&pool, "g", &[8; 100_000]);
+        block_on(pool.sync()).unwrap();
+        assert!(read(&pool, at(&pool, "g")) == [8; 100_000]);
+        assert_kept(&world, pool, "f", &[7; 100_000]);
+    }
+}
+
 /// A repeated put of an object that the collector had rewritten made the collection fail.
 #[test]
 fn a_repeated_put_of_a_collected_object_is_not_another_writer() {

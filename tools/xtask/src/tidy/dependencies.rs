@@ -10,11 +10,22 @@ use super::{File, Finding};
 const DIRECTIONS: &[(&str, &[&str])] = &[
     // Its tests take the reference model from there.
     ("offshoot-engine", &["sim"]),
+    ("offshoot-bucket", &["offshoot-engine"]),
     ("offshoot-vfs", &["offshoot-engine"]),
     ("offshoot-host", &["offshoot-vfs", "offshoot-engine"]),
     ("offshoot-serve", &["offshoot-vfs", "offshoot-engine"]),
     ("offshoot-control", &["offshoot-host", "offshoot-vfs", "offshoot-engine"]),
-    ("offshoot", &["offshoot-serve", "offshoot-control", "offshoot-host", "offshoot-vfs", "offshoot-engine"]),
+    (
+        "offshoot",
+        &[
+            "offshoot-serve",
+            "offshoot-control",
+            "offshoot-host",
+            "offshoot-bucket",
+            "offshoot-vfs",
+            "offshoot-engine",
+        ],
+    ),
     ("sim", &["offshoot-vfs", "offshoot-engine"]),
     ("conformance", &[]),
     // Calls every decoder there is.
