@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Inner;
+use super::pace::PAUSE_MAX;
 use crate::checkpoint::checkpoint;
 use crate::namespace::{Operation, WriteData};
 use crate::pool::AllocateMode;
@@ -17,7 +18,8 @@ const SPACE_AGE_MAX: Duration = Duration::from_millis(100);
 impl Inner {
     /// Waits until there is memory, and refuses what would fill the store.
     pub(super) async fn admit(&self, operation: &Operation) -> Result<()> {
-        let _waiting = Waiting::of(&self.waiting_bytes, operation);
+        let waiting = Waiting::of(&self.waiting_bytes, operation);
+        let bytes = waiting.as_ref().map_or(0, |waiting| waiting.bytes);
         match Need::of(operation) {
             Need::Nothing => {
                 self.note_removal(operation);
@@ -25,12 +27,14 @@ impl Inner {
             }
             Need::Memory => {
                 self.note_removal(operation);
+                self.slow_down(Need::Memory, 0).await?;
                 self.wait_for_memory(Need::Memory).await
             }
             Need::MemoryAndSpace => {
                 if !self.has_room().await? && !Box::pin(self.make_room()).await? {
                     return Err(Error::new(ErrorKind::NoSpace, "the pool is full"));
                 }
+                self.slow_down(Need::MemoryAndSpace, bytes).await?;
                 self.wait_for_memory(Need::MemoryAndSpace).await
             }
         }
@@ -40,6 +44,51 @@ impl Inner {
         if may_free(operation) {
             self.removals.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Waits a little if a checkpoint is running and more is dirty than should be by now. See [`super::pace`]. A change that brings `bytes`
+    /// of its own waits for these as well, so that who writes much at once has no advantage.
+    async fn slow_down(&self, need: Need, bytes: u64) -> Result<()> {
+        let bound = self.dirty_bytes_max();
+        let mut until = None;
+        while self.dirty_bytes() + bytes > bound / 2 && self.background_runs.load(Ordering::Acquire) {
+            let progress = self.progress.notified();
+            let now = self.clock.monotonic();
+            let (pause, is_running) = {
+                let pace = self.pace.lock();
+                (pace.pause(now, self.dirty_bytes() + bytes, bound), pace.is_running())
+            };
+            let is_failing = self.is_storing_failing();
+            if !is_running && !is_failing && self.is_checkpoint_due() {
+                self.checkpoint_work.notify_one();
+            }
+            let until = *until.get_or_insert(now + PAUSE_MAX);
+            let pause = pause.min(until.saturating_sub(now));
+            if pause.is_zero() || (is_failing && need == Need::Memory) {
+                return Ok(());
+            }
+            if let Some(error) = &self.core.read().stopped {
+                return Err(error.clone());
+            }
+            self.metrics.memory_pauses.add(1);
+            futures::future::select(std::pin::pin!(progress), self.clock.sleep(pause)).await;
+        }
+        Ok(())
+    }
+
+    /// A checkpoint begins.
+    pub(crate) fn checkpoint_begins(&self) {
+        self.pace.lock().begin(self.clock.monotonic(), self.dirty_bytes(), self.dirty_bytes_max());
+    }
+
+    /// What a checkpoint has stored is no longer in memory for its sake.
+    pub(crate) fn checkpoint_frees(&self) {
+        self.pace.lock().end(self.clock.monotonic());
+    }
+
+    /// A checkpoint is over, well or not.
+    pub(crate) fn checkpoint_is_over(&self) {
+        self.pace.lock().give_up();
     }
 
     /// Waits until less is dirty than may be. What needs no space does not wait for what cannot be stored now: it may be what
@@ -66,7 +115,8 @@ impl Inner {
                 let progress = self.progress.notified();
                 self.checkpoint_work.notify_one();
                 if self.dirty_bytes() > self.dirty_bytes_max() {
-                    progress.await;
+                    // The log frees memory, too, segment by segment, and does not say so.
+                    futures::future::select(std::pin::pin!(progress), self.clock.sleep(PAUSE_MAX)).await;
                 }
             } else {
                 match checkpoint(self, false).await {
