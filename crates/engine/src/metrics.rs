@@ -77,5 +77,5 @@ metrics! {
     /// Times that a writer had to wait for memory.
     memory_waits,
     /// Times that a writer was slowed down, so that memory lasts until a checkpoint ends.
-    memory_pauses,
+    memory_delays,
 }

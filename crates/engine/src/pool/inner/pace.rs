@@ -15,9 +15,9 @@
 use std::time::Duration;
 
 /// No change waits longer than this for the line.
-pub(super) const PAUSE_MAX: Duration = Duration::from_millis(300);
+pub(super) const DELAY_MAX: Duration = Duration::from_millis(300);
 /// Less than this is not waited for: a thread does not sleep that exactly. The next change finds it added to its own.
-const PAUSE_MIN: Duration = Duration::from_millis(1);
+const DELAY_MIN: Duration = Duration::from_millis(1);
 /// How long a checkpoint is expected to take, before there was one, and at the least and most afterwards.
 const EXPECTED_FIRST: Duration = Duration::from_millis(500);
 const EXPECTED_MIN: Duration = Duration::from_millis(20);
@@ -68,8 +68,8 @@ impl Pace {
         self.running.is_some()
     }
 
-    /// How long a change has to wait that makes `dirty` bytes dirty in all: nothing, or from 1 ms to [`PAUSE_MAX`].
-    pub(super) fn pause(&self, now: Duration, dirty: u64, bound: u64) -> Duration {
+    /// How long a change has to wait that makes `dirty` bytes dirty in all: nothing, or from 1 ms to [`DELAY_MAX`].
+    pub(super) fn delay(&self, now: Duration, dirty: u64, bound: u64) -> Duration {
         let Some(Running { since, from }) = self.running else { return Duration::ZERO };
         let above = dirty.saturating_sub(from);
         if above == 0 {
@@ -77,13 +77,13 @@ impl Pace {
         }
         let below = bound.saturating_sub(dirty);
         if below == 0 {
-            return PAUSE_MAX;
+            return DELAY_MAX;
         }
         // The age at which the line is at `dirty`.
         let age = self.expected.as_nanos() * u128::from(above) / (4 * u128::from(below));
         let age = Duration::from_nanos(u64::try_from(age).unwrap_or(u64::MAX));
-        let pause = age.saturating_sub(now.saturating_sub(since));
-        if pause < PAUSE_MIN { Duration::ZERO } else { pause.min(PAUSE_MAX) }
+        let delay = age.saturating_sub(now.saturating_sub(since));
+        if delay < DELAY_MIN { Duration::ZERO } else { delay.min(DELAY_MAX) }
     }
 }
 
@@ -109,12 +109,12 @@ mod tests {
     #[test]
     fn nobody_waits_while_there_is_room() {
         let pace = running();
-        assert_eq!(pace.pause(ms(10_000), BOUND / 2, BOUND), Duration::ZERO);
-        assert_eq!(pace.pause(ms(10_500), BOUND / 2 + BOUND * 2 / 5, BOUND), Duration::ZERO);
-        assert_eq!(Pace::default().pause(ms(10_000), BOUND, BOUND), Duration::ZERO, "nothing runs");
+        assert_eq!(pace.delay(ms(10_000), BOUND / 2, BOUND), Duration::ZERO);
+        assert_eq!(pace.delay(ms(10_500), BOUND / 2 + BOUND * 2 / 5, BOUND), Duration::ZERO);
+        assert_eq!(Pace::default().delay(ms(10_000), BOUND, BOUND), Duration::ZERO, "nothing runs");
         let mut ended = running();
         ended.end(ms(10_100));
-        assert_eq!(ended.pause(ms(10_100), BOUND, BOUND), Duration::ZERO);
+        assert_eq!(ended.delay(ms(10_100), BOUND, BOUND), Duration::ZERO);
     }
 
     #[test]
@@ -122,11 +122,11 @@ mod tests {
         let pace = running();
         // Half of the room is used: the line is there at a quarter of the expected time.
         let dirty = BOUND * 3 / 4;
-        assert_eq!(pace.pause(ms(10_000), dirty, BOUND), ms(125));
-        assert_eq!(pace.pause(ms(10_100), dirty, BOUND), ms(25));
-        assert_eq!(pace.pause(ms(10_125), dirty, BOUND), Duration::ZERO);
-        assert_eq!(pace.pause(ms(10_000), BOUND, BOUND), PAUSE_MAX);
-        assert_eq!(pace.pause(ms(99_000), BOUND, BOUND), PAUSE_MAX, "beyond the bound there is no line");
+        assert_eq!(pace.delay(ms(10_000), dirty, BOUND), ms(125));
+        assert_eq!(pace.delay(ms(10_100), dirty, BOUND), ms(25));
+        assert_eq!(pace.delay(ms(10_125), dirty, BOUND), Duration::ZERO);
+        assert_eq!(pace.delay(ms(10_000), BOUND, BOUND), DELAY_MAX);
+        assert_eq!(pace.delay(ms(99_000), BOUND, BOUND), DELAY_MAX, "beyond the bound there is no line");
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
     proptest! {
         /// More that is dirty never waits shorter, a later time never longer, and nothing overflows.
         #[test]
-        fn pauses_are_monotonic(
+        fn delays_are_monotonic(
             from in 0..=u64::MAX, bound in 0..=u64::MAX, expected in 0..100_000_u64,
             one in 0..=u64::MAX, other in 0..=u64::MAX, early in 0..100_000_u64, late in 0..100_000_u64,
         ) {
@@ -158,10 +158,10 @@ mod tests {
             pace.begin(ms(0), from, bound);
             let (less, more) = (one.min(other), one.max(other));
             let (early, late) = (ms(early.min(late)), ms(early.max(late)));
-            prop_assert!(pace.pause(early, less, bound) <= pace.pause(early, more, bound));
-            prop_assert!(pace.pause(late, more, bound) <= pace.pause(early, more, bound));
-            let pause = pace.pause(early, more, bound);
-            prop_assert!(pause.is_zero() || (PAUSE_MIN..=PAUSE_MAX).contains(&pause));
+            prop_assert!(pace.delay(early, less, bound) <= pace.delay(early, more, bound));
+            prop_assert!(pace.delay(late, more, bound) <= pace.delay(early, more, bound));
+            let delay = pace.delay(early, more, bound);
+            prop_assert!(delay.is_zero() || (DELAY_MIN..=DELAY_MAX).contains(&delay));
         }
 
         /// Changes of one size that wait as they are told stay below the bound, though a checkpoint takes twice as long as was
@@ -179,15 +179,15 @@ mod tests {
                 if now[next] > ms(10_000 + took) {
                     break;
                 }
-                let pause = pace.pause(now[next], dirty + bytes, BOUND).min(PAUSE_MAX - waited[next]);
-                if pause.is_zero() {
+                let delay = pace.delay(now[next], dirty + bytes, BOUND).min(DELAY_MAX - waited[next]);
+                if delay.is_zero() {
                     dirty += bytes;
                     waited[next] = Duration::ZERO;
                     // The work itself.
                     now[next] += Duration::from_micros(100);
                 } else {
-                    now[next] += pause;
-                    waited[next] += pause;
+                    now[next] += delay;
+                    waited[next] += delay;
                 }
                 prop_assert!(dirty < BOUND);
             }

@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::future::Either;
+
 use super::Inner;
-use super::pace::PAUSE_MAX;
+use super::pace::DELAY_MAX;
 use crate::checkpoint::checkpoint;
 use crate::namespace::{Operation, WriteData};
 use crate::pool::AllocateMode;
@@ -51,27 +53,33 @@ impl Inner {
     async fn slow_down(&self, need: Need, bytes: u64) -> Result<()> {
         let bound = self.dirty_bytes_max();
         let mut until = None;
+        // Beside the time that has passed: a clock may stand still.
+        let mut slept = Duration::ZERO;
         while self.dirty_bytes() + bytes > bound / 2 && self.background_runs.load(Ordering::Acquire) {
             let progress = self.progress.notified();
             let now = self.clock.monotonic();
-            let (pause, is_running) = {
+            let (delay, is_running) = {
                 let pace = self.pace.lock();
-                (pace.pause(now, self.dirty_bytes() + bytes, bound), pace.is_running())
+                (pace.delay(now, self.dirty_bytes() + bytes, bound), pace.is_running())
             };
             let is_failing = self.is_storing_failing();
             if !is_running && !is_failing && self.is_checkpoint_due() {
                 self.checkpoint_work.notify_one();
             }
-            let until = *until.get_or_insert(now + PAUSE_MAX);
-            let pause = pause.min(until.saturating_sub(now));
-            if pause.is_zero() || (is_failing && need == Need::Memory) {
+            let is_first = until.is_none();
+            let until = *until.get_or_insert(now + DELAY_MAX);
+            let delay = delay.min(until.saturating_sub(now)).min(DELAY_MAX.saturating_sub(slept));
+            if delay.is_zero() || (is_failing && need == Need::Memory) {
                 return Ok(());
             }
             if let Some(error) = &self.core.read().stopped {
                 return Err(error.clone());
             }
-            self.metrics.memory_pauses.add(1);
-            futures::future::select(std::pin::pin!(progress), self.clock.sleep(pause)).await;
+            self.metrics.memory_delays.add(u64::from(is_first));
+            let sleep = self.clock.sleep(delay);
+            if let Either::Right(_) = futures::future::select(std::pin::pin!(progress), sleep).await {
+                slept += delay;
+            }
         }
         Ok(())
     }
@@ -116,7 +124,7 @@ impl Inner {
                 self.checkpoint_work.notify_one();
                 if self.dirty_bytes() > self.dirty_bytes_max() {
                     // The log frees memory, too, segment by segment, and does not say so.
-                    futures::future::select(std::pin::pin!(progress), self.clock.sleep(PAUSE_MAX)).await;
+                    futures::future::select(std::pin::pin!(progress), self.clock.sleep(DELAY_MAX)).await;
                 }
             } else {
                 match checkpoint(self, false).await {
