@@ -199,6 +199,7 @@ pub(crate) async fn is_taken_over(inner: &Inner, own: u64) -> Result<bool> {
 }
 
 async fn make_and_note(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<Done> {
+    inner.checkpoint_begins();
     let made = make(inner, this, collect).await;
     inner.note_checkpoint(made.as_ref().err());
     made

@@ -76,4 +76,6 @@ metrics! {
     rewrites_outrun,
     /// Times that a writer had to wait for memory.
     memory_waits,
+    /// Times that a writer was slowed down, so that memory lasts until a checkpoint ends.
+    memory_delays,
 }

@@ -29,6 +29,8 @@ mod meanwhile;
 mod model;
 #[path = "engine/model_seeds.rs"]
 mod model_seeds;
+#[path = "engine/pace.rs"]
+mod pace;
 #[path = "engine/realms.rs"]
 mod realms;
 #[path = "engine/repair.rs"]

@@ -158,6 +158,7 @@ impl Inner {
 
     /// Notes how a checkpoint ended.
     pub(crate) fn note_checkpoint(&self, error: Option<&Error>) {
+        self.checkpoint_is_over();
         self.health.lock().checkpoint_error =
             error.map(|error| format!("no checkpoint can be made: {error}"));
     }
@@ -177,5 +178,6 @@ impl Inner {
         };
         drop(health);
         self.log_bytes.store(0, Ordering::Relaxed);
+        self.checkpoint_frees();
     }
 }

@@ -1,5 +1,6 @@
 //! What an open pool is made of: executing operations, syncing, memory, background work.
 
+mod pace;
 mod room;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
+use self::pace::Pace;
 use super::background::Health;
 use crate::address::SegmentId;
 use crate::checkpoint::{Checkpointer, is_taken_over};
@@ -113,6 +115,8 @@ pub(crate) struct Inner {
     pub(super) last_checkpoint: Mutex<(Timestamp, Duration)>,
     manifest_number: AtomicU64,
     pub(super) health: Mutex<Health>,
+    /// How changes are slowed while a checkpoint runs.
+    pace: Mutex<Pace>,
 }
 
 /// The parts that recovery puts together.
@@ -180,6 +184,7 @@ impl Inner {
             space: Mutex::new(None),
             removals: AtomicU64::new(0),
             removals_tried: AtomicU64::new(0),
+            pace: Mutex::default(),
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use futures::future::Either;
+
 use super::Inner;
+use super::pace::DELAY_MAX;
 use crate::checkpoint::checkpoint;
 use crate::namespace::{Operation, WriteData};
 use crate::pool::AllocateMode;
@@ -17,7 +20,8 @@ const SPACE_AGE_MAX: Duration = Duration::from_millis(100);
 impl Inner {
     /// Waits until there is memory, and refuses what would fill the store.
     pub(super) async fn admit(&self, operation: &Operation) -> Result<()> {
-        let _waiting = Waiting::of(&self.waiting_bytes, operation);
+        let waiting = Waiting::of(&self.waiting_bytes, operation);
+        let bytes = waiting.as_ref().map_or(0, |waiting| waiting.bytes);
         match Need::of(operation) {
             Need::Nothing => {
                 self.note_removal(operation);
@@ -25,12 +29,14 @@ impl Inner {
             }
             Need::Memory => {
                 self.note_removal(operation);
+                self.slow_down(Need::Memory, 0).await?;
                 self.wait_for_memory(Need::Memory).await
             }
             Need::MemoryAndSpace => {
                 if !self.has_room().await? && !Box::pin(self.make_room()).await? {
                     return Err(Error::new(ErrorKind::NoSpace, "the pool is full"));
                 }
+                self.slow_down(Need::MemoryAndSpace, bytes).await?;
                 self.wait_for_memory(Need::MemoryAndSpace).await
             }
         }
@@ -40,6 +46,57 @@ impl Inner {
         if may_free(operation) {
             self.removals.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Waits a little if a checkpoint is running and more is dirty than should be by now. See [`super::pace`]. A change that brings `bytes`
+    /// of its own waits for these as well, so that who writes much at once has no advantage.
+    async fn slow_down(&self, need: Need, bytes: u64) -> Result<()> {
+        let bound = self.dirty_bytes_max();
+        let mut until = None;
+        // Beside the time that has passed: a clock may stand still.
+        let mut slept = Duration::ZERO;
+        while self.dirty_bytes() + bytes > bound / 2 && self.background_runs.load(Ordering::Acquire) {
+            let progress = self.progress.notified();
+            let now = self.clock.monotonic();
+            let (delay, is_running) = {
+                let pace = self.pace.lock();
+                (pace.delay(now, self.dirty_bytes() + bytes, bound), pace.is_running())
+            };
+            let is_failing = self.is_storing_failing();
+            if !is_running && !is_failing && self.is_checkpoint_due() {
+                self.checkpoint_work.notify_one();
+            }
+            let is_first = until.is_none();
+            let until = *until.get_or_insert(now + DELAY_MAX);
+            let delay = delay.min(until.saturating_sub(now)).min(DELAY_MAX.saturating_sub(slept));
+            if delay.is_zero() || (is_failing && need == Need::Memory) {
+                return Ok(());
+            }
+            if let Some(error) = &self.core.read().stopped {
+                return Err(error.clone());
+            }
+            self.metrics.memory_delays.add(u64::from(is_first));
+            let sleep = self.clock.sleep(delay);
+            if let Either::Right(_) = futures::future::select(std::pin::pin!(progress), sleep).await {
+                slept += delay;
+            }
+        }
+        Ok(())
+    }
+
+    /// A checkpoint begins.
+    pub(crate) fn checkpoint_begins(&self) {
+        self.pace.lock().begin(self.clock.monotonic(), self.dirty_bytes(), self.dirty_bytes_max());
+    }
+
+    /// What a checkpoint has stored is no longer in memory for its sake.
+    pub(crate) fn checkpoint_frees(&self) {
+        self.pace.lock().end(self.clock.monotonic());
+    }
+
+    /// A checkpoint is over, well or not.
+    pub(crate) fn checkpoint_is_over(&self) {
+        self.pace.lock().give_up();
     }
 
     /// Waits until less is dirty than may be. What needs no space does not wait for what cannot be stored now: it may be what
@@ -66,7 +123,8 @@ impl Inner {
                 let progress = self.progress.notified();
                 self.checkpoint_work.notify_one();
                 if self.dirty_bytes() > self.dirty_bytes_max() {
-                    progress.await;
+                    // The log frees memory, too, segment by segment, and does not say so.
+                    futures::future::select(std::pin::pin!(progress), self.clock.sleep(DELAY_MAX)).await;
                 }
             } else {
                 match checkpoint(self, false).await {
