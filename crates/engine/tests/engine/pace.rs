@@ -17,7 +17,7 @@ use offshoot_engine::{
 use sim::clock::VirtualClock;
 
 use crate::wire::poll;
-use crate::world::{Random, World, create, file};
+use crate::world::{Chance, Random, World, create, file};
 
 /// Bytes that the store takes in a millisecond.
 const PUT_BYTES_EACH_MS: u64 = 8 << 10;
