@@ -2,17 +2,20 @@
 
 use crate::content;
 use crate::defragment::{Piece, RecentClones};
-use crate::kinds::DirectoryTree;
-use crate::namespace::{Interrupt, Locations, State, View};
+use crate::kinds::{DirectoryTree, EntryKey};
+use crate::namespace::{Found, Interrupt, Location, Locations, State, View, Where};
 use crate::pool::{Inner, Unchanged};
+
 use crate::segment::Pinned;
 use crate::tree::{Nodes, Root};
 use crate::{Ino, Result};
 
 /// A condition of an operation.
 pub(crate) enum Guard {
-    /// A directory must have the entries that it had, down to the last one.
-    Entries { ino: Ino, entries: Root<DirectoryTree> },
+    /// A directory must have the name and the entries that it had, down to the last one.
+    Entries { ino: Ino, parent: Ino, key: EntryKey, entries: Root<DirectoryTree> },
+    /// A name must lead to nothing below which files have names that count elsewhere too.
+    NoLinks { parent: Ino, key: EntryKey },
     /// A file must have exactly these extents between two offsets, and must not have been cloned since the interval whose counts were
     /// looked at.
     Window { ino: Ino, from: u64, to: u64, pieces: Vec<Piece>, counted: u64 },
@@ -30,7 +33,13 @@ impl Guard {
         nodes: &dyn Nodes,
     ) -> Result<bool, Interrupt> {
         match self {
-            Self::Entries { ino, entries } => {
+            Self::Entries { ino, parent, key, entries } => {
+                let has_name = |location: &Location| {
+                    location.parent == *parent && matches!(&location.place, Where::Name(now) if now == key)
+                };
+                if !locations.get(*ino).is_some_and(has_name) {
+                    return Ok(false);
+                }
                 let trail = locations.trail(*ino)?;
                 let (inode, _) = View { state, nodes, pin: None }.inode(&trail)?;
                 Ok(match (inode.directory().map(|d| &d.entries), entries) {
@@ -38,6 +47,22 @@ impl Guard {
                     (Some(now), then) => now.is_none() && then.is_none(),
                     (None, _) => false,
                 })
+            }
+            Self::NoLinks { parent, key } => {
+                let view = View { state, nodes, pin: None };
+                let found = locations
+                    .trail(*parent)
+                    .map_err(Interrupt::from)
+                    .and_then(|trail| view.inode(&trail))
+                    .and_then(|(directory, _)| view.entry(&directory, key));
+                match found {
+                    Ok(Found::Inode(inode)) => {
+                        Ok(inode.is_realm_root() || inode.directory().is_none() || inode.totals().links == 0)
+                    }
+                    // The operation itself says what is wrong.
+                    Ok(Found::Linked(_)) | Err(Interrupt::Error(_)) => Ok(true),
+                    Err(interrupt) => Err(interrupt),
+                }
             }
             Self::Window { ino, from, to, pieces, counted } => {
                 let trail = locations.trail(*ino)?;

@@ -360,9 +360,9 @@ impl Inner {
             self.admit(&operation(Vec::new())).await?;
             let found = self.lookup(parent, name).await?;
             let result = async {
-                let (links, guard) = self.links_below(&found).await?;
+                let (links, guard) = self.links_below(parent, name, Some(&found)).await?;
                 failpoint("remove_after_counting_links").await;
-                self.carry_out(&operation(links), guard.as_ref()).await
+                self.carry_out(&operation(links), Some(&guard)).await
             }
             .await;
             self.forget(found.ino, 1);
@@ -389,11 +389,12 @@ impl Inner {
             self.admit(&operation(Vec::new())).await?;
             let replaced = if replace { self.lookup(parent, name).await.ok() } else { None };
             let result = async {
-                let (links, guard) = match &replaced {
-                    Some(found) => self.links_below(found).await?,
-                    None => (Vec::new(), None),
-                };
-                self.carry_out(&operation(links), guard.as_ref()).await
+                if !replace {
+                    return self.carry_out(&operation(Vec::new()), None).await;
+                }
+                let (links, guard) = self.links_below(parent, name, replaced.as_ref()).await?;
+                failpoint("remove_after_counting_links").await;
+                self.carry_out(&operation(links), Some(&guard)).await
             }
             .await;
             if let Some(found) = replaced {
@@ -405,19 +406,26 @@ impl Inner {
         }
     }
 
-    /// The names below a directory that lead to files with several names of the same realm, and what has to be unchanged for this to
-    /// stay true. A clone below has a realm of its own: nothing outside shares its files.
-    async fn links_below(&self, found: &Attributes) -> Result<(Vec<(SideKey, u32)>, Option<Guard>)> {
-        if found.kind != Kind::Directory || found.clone_root {
-            return Ok((Vec::new(), None));
-        }
+    /// The names below what a name leads to, if anything, that lead to files with several names of the same realm, and what has to be
+    /// unchanged for this to stay true. A clone below has a realm of its own: nothing outside shares its files.
+    async fn links_below(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        found: Option<&Attributes>,
+    ) -> Result<(Vec<(SideKey, u32)>, Guard)> {
+        let key = self.hasher.key(name);
+        let Some(found) = found.filter(|found| found.kind == Kind::Directory && !found.clone_root) else {
+            return Ok((Vec::new(), Guard::NoLinks { parent, key }));
+        };
+        let ino = found.ino;
         let (entries, totals, _pin) = self
-            .with_inode(found.ino, |inode, _, view| {
+            .with_inode(ino, |inode, _, view| {
                 Ok((inode.directory().and_then(|d| d.entries.clone()), inode.totals(), view.pin()))
             })
             .await?;
         if totals.links == 0 {
-            return Ok((Vec::new(), Some(Guard::Entries { ino: found.ino, entries })));
+            return Ok((Vec::new(), Guard::Entries { ino, parent, key, entries }));
         }
         let mut counts: BTreeMap<SideKey, u32> = BTreeMap::new();
         let mut stack: Vec<Link<DirectoryTree>> = entries.iter().cloned().collect();
@@ -437,7 +445,7 @@ impl Inner {
                 }
             }
         }
-        Ok((counts.into_iter().collect(), Some(Guard::Entries { ino: found.ino, entries })))
+        Ok((counts.into_iter().collect(), Guard::Entries { ino, parent, key, entries }))
     }
 
     /// Lets go of one hold.

@@ -2,14 +2,17 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::executor::block_on;
 use offshoot_engine::object::Call;
+use offshoot_engine::simulation::{Fate, Observer, observe};
 use offshoot_engine::{
-    Clock, CloneOptions, Ino, Kind, OpenMode, Pool, SetAttributes, Settings, Timestamp, Unchanged, XattrMode,
+    Clock, CloneOptions, Ino, Kind, OpenMode, Pool, RenameMode, SetAttributes, Settings, Timestamp,
+    Unchanged, XattrMode,
 };
 
 use crate::wire::{Trouble, Wire, poll};
@@ -234,4 +237,56 @@ fn a_change_on_a_condition_is_made_whole_or_not_at_all() {
     let pool = world.open();
     let replayed = block_on(pool.attributes(at(&pool, "f"))).unwrap();
     assert_eq!((replayed.mode, replayed.uid, replayed.ctime), (0o600, 7, after.ctime));
+}
+
+/// Holds whoever has counted names for one turn.
+struct OneTurn;
+
+impl Observer for OneTurn {
+    fn executed(&self, _: u64, _: Timestamp, _: bool) {}
+
+    fn recovered(&self, _: u64) {}
+
+    fn reached(&self, failpoint: &'static str) -> Fate {
+        Fate::Waits(u32::from(failpoint == "remove_after_counting_links"))
+    }
+}
+
+/// A directory came to be where a file had been, or another directory, between the counting of the names below and the removal. The
+/// file with a name in it was said to have one name more than it had, for ever.
+#[test]
+fn what_is_removed_is_what_the_names_were_counted_of() {
+    for replaced in [false, true] {
+        for was in [None, Some(Kind::File), Some(Kind::Directory)] {
+            let world = World::new();
+            let pool = world.open();
+            let shared = file(&pool, "shared", b"with several names");
+            if let Some(kind) = was {
+                create(&pool, Ino::ROOT, "name", kind);
+            }
+            // Without a name there is nothing to remove, and something to replace only later.
+            if was.is_none() && !replaced {
+                continue;
+            }
+            let source = file(&pool, "source", b"x");
+            let other = create(&pool, Ino::ROOT, "other", Kind::Directory);
+            block_on(pool.link(shared, other, b"second")).unwrap();
+            observe(Some(Rc::new(OneTurn)));
+            let mut removal: Running<'_> = Box::pin(async {
+                let options = CloneOptions { replace: true, ..CloneOptions::default() };
+                match replaced {
+                    true => drop(pool.clone_inode(source, Ino::ROOT, b"name", options).await.unwrap()),
+                    false => pool.remove_tree(Ino::ROOT, b"name").await.unwrap(),
+                }
+            });
+            assert!(poll(&mut removal).is_pending());
+            let how = if was.is_some() { RenameMode::Exchange } else { RenameMode::Replace };
+            block_on(pool.rename(Ino::ROOT, b"other", Ino::ROOT, b"name", how)).unwrap();
+            while poll(&mut removal).is_pending() {}
+            observe(None);
+            drop(removal);
+            assert_eq!(block_on(pool.attributes(shared)).unwrap().nlink, 1, "{was:?}, replaced: {replaced}");
+            assert_eq!(block_on(pool.check()).unwrap().findings, []);
+        }
+    }
 }
