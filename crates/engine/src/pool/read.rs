@@ -20,8 +20,8 @@ use crate::segment::Pinned;
 use crate::tree::{self, Link, Node, Tree};
 use crate::{Attributes, Error, ErrorKind, Ino, Kind, Result};
 
-/// Extents that one look at a file takes along.
-const EXTENTS_AT_ONCE: usize = 1024;
+/// Extents that one look at a file takes along. What has no more is read in one state.
+const EXTENTS_AT_ONCE: usize = 1 << 16;
 
 impl Inner {
     /// Runs a read on the current state, again and again until everything it needs is in memory.
@@ -249,17 +249,15 @@ impl Inner {
         let mut at = offset;
         let mut left = length as u64;
         while left > 0 {
-            let (piece, pin) =
+            let (Look { piece, end, is_last }, pin) =
                 self.with_inode(ino, |inode, _, view| Ok((look(inode, at, left, view)?, view.pin()))).await?;
-            let done = match piece {
-                Piece::End => break,
+            let start = at;
+            match piece {
                 Piece::Bytes(bytes) => {
-                    let length = bytes.len() as u64;
+                    at += bytes.len() as u64;
                     pieces.share(bytes);
-                    length
                 }
-                Piece::Extents(extents, end) => {
-                    let start = at;
+                Piece::Extents(extents) => {
                     self.note_fragments(ino, start, end, extents.len());
                     for (extent_start, extent) in extents {
                         let first = extent_start.max(at);
@@ -269,14 +267,16 @@ impl Inner {
                         self.read_frame(&extent.frame, from, (last - first) as usize, &mut pieces).await?;
                         at = last;
                     }
-                    pieces.zeros((end - at) as usize);
-                    at = start;
-                    end - start
                 }
-            };
+            }
             drop(pin);
-            at += done;
-            left -= done.min(left);
+            pieces.zeros((end - at) as usize);
+            at = end;
+            left -= (end - start).min(left);
+            // The file may have grown meanwhile, and what it has got is not of the state that was read.
+            if is_last {
+                break;
+            }
         }
         self.metrics.read_bytes.add(at - offset);
         Ok(pieces.finish())
@@ -439,37 +439,39 @@ fn linked(
     Ok((attributes(&inode, below), root))
 }
 
-/// Some of a file's content.
-enum Piece {
-    End,
-    Bytes(Bytes),
-    /// Extents, uncut, and the offset up to which they tell everything.
-    Extents(Vec<(u64, Extent)>, u64),
+/// What a file has in one state of the pool, from some offset on.
+struct Look {
+    piece: Piece,
+    /// The offset up to which it tells everything; what it does not mention there is zeros.
+    end: u64,
+    /// There is no more of what was asked for, in this state.
+    is_last: bool,
 }
 
-fn look(inode: &Inode, at: u64, left: u64, view: View<'_>) -> Result<Piece, Interrupt> {
+enum Piece {
+    Bytes(Bytes),
+    /// Uncut.
+    Extents(Vec<(u64, Extent)>),
+}
+
+fn look(inode: &Inode, at: u64, left: u64, view: View<'_>) -> Result<Look, Interrupt> {
     match inode.kind {
         Kind::File => {}
         Kind::Directory => return Err(ErrorKind::IsDirectory.into()),
         _ => return Err(Error::new(ErrorKind::Invalid, "only regular files have content").into()),
     }
-    if at >= inode.size {
-        return Ok(Piece::End);
-    }
-    let end = inode.size.min(at + left);
-    if let Content::Inline(bytes) = &inode.content
-        && at < bytes.len() as u64
-    {
-        return Ok(Piece::Bytes(Bytes::copy_from_slice(
-            &bytes[at as usize..(end as usize).min(bytes.len())],
-        )));
+    let end = inode.size.min(at.saturating_add(left)).max(at);
+    if let Content::Inline(bytes) = &inode.content {
+        let length = bytes.len() as u64;
+        let bytes = Bytes::copy_from_slice(&bytes[at.min(length) as usize..end.min(length) as usize]);
+        return Ok(Look { piece: Piece::Bytes(bytes), end, is_last: true });
     }
     let extents = content::extents(&inode.content, at, end, EXTENTS_AT_ONCE, view.nodes)?;
-    let end = match extents.last() {
+    Ok(match extents.last() {
         Some((start, extent)) if extents.len() == EXTENTS_AT_ONCE => {
-            end.min(start + u64::from(extent.length))
+            let cut = end.min(start + u64::from(extent.length));
+            Look { piece: Piece::Extents(extents), end: cut, is_last: cut == end }
         }
-        _ => end,
-    };
-    Ok(Piece::Extents(extents, end))
+        _ => Look { piece: Piece::Extents(extents), end, is_last: true },
+    })
 }

@@ -290,3 +290,27 @@ fn what_is_removed_is_what_the_names_were_counted_of() {
         }
     }
 }
+
+/// A read came to the end of a file and waited for the store. The file had grown by the time that it looked for more, so the
+/// reader got its old beginning and its new end.
+#[test]
+fn a_read_is_of_one_state() {
+    let world = World::new();
+    let wire = Wire::to(&world);
+    let pool = wire.open(&world);
+    let old: Vec<u8> = (0..100_000_u32).map(|n| (n / 7) as u8).collect();
+    file(&pool, "f", &old);
+    block_on(pool.close()).unwrap();
+    let pool = wire.open(&world);
+    let ino = at(&pool, "f");
+    wire.plan(Call::Get, "segments/", Trouble::Held, 1);
+    let mut bytes = Vec::new();
+    let mut reading = Box::pin(pool.read(ino, 0, 1 << 20, &mut bytes));
+    assert!(poll(&mut reading).is_pending() && wire.troubles() == 1, "it waits for the store");
+    block_on(pool.write(ino, 0, Bytes::from_static(b"new"), false)).unwrap();
+    block_on(pool.write(ino, 100_000, Bytes::from_static(b"new"), false)).unwrap();
+    wire.let_go();
+    while poll(&mut reading).is_pending() {}
+    drop(reading);
+    assert!(bytes == old, "{} bytes", bytes.len());
+}
