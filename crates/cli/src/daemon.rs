@@ -5,6 +5,7 @@
 
 mod allocator;
 mod doors;
+mod ground;
 mod lock;
 mod mounts;
 pub(crate) mod notify;
@@ -17,9 +18,7 @@ use std::time::Duration;
 use offshoot_control::rest::Server;
 use offshoot_control::service::{Mounter, Service, ServiceSettings};
 use offshoot_control::wire::{MountBody, MountRequest};
-use offshoot_engine::log::{FileLog, MemoryLog};
-use offshoot_engine::object::{LocalStore, MemoryStore};
-use offshoot_engine::{ErrorKind, Ino, OpenMode, Pool, SetAttributes, Storage, SystemClock};
+use offshoot_engine::{ErrorKind, Ino, OpenMode, Pool, SetAttributes, SystemClock};
 use offshoot_vfs::{Vfs, VfsSettings};
 use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
@@ -32,6 +31,7 @@ use crate::output::Output;
 use crate::settings::{AccessTime, Place, Settings, memory};
 use doors::Doors;
 pub(crate) use doors::mount_point_to_make;
+use ground::{Ground, holds_pool, no_pool};
 use lock::PoolLock;
 use mounts::FuseMounts;
 use watchdog::Watchdog;
@@ -42,19 +42,10 @@ const STACK_BYTES: usize = 1 << 30;
 const WORKER_STACK_BYTES: usize = 8 << 20;
 /// Threads that requests may block. Each request takes one, and a second one if its answer is streamed.
 const BLOCKING_THREADS_MAX: usize = 4 * offshoot_control::rest::CONNECTIONS_MAX;
-/// Size at which log files are kept for their next use.
-const LOG_FILE_BYTES: u64 = 64 << 20;
 /// How often it is looked whether the pool still accepts changes.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Tasks that are still at work at stop get this time to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Directory of objects below a pool's directory.
-const OBJECTS: &str = "pool";
-/// Directory of the log below a pool's directory.
-const LOG: &str = "log";
-/// File with the lock of a pool's directory.
-const LOCK: &str = "lock";
 
 /// A running server.
 pub(crate) struct Daemon {
@@ -73,14 +64,6 @@ pub(crate) struct Daemon {
     _lock: Option<PoolLock>,
 }
 
-/// What a pool lives on, opened.
-struct Ground {
-    storage: Storage,
-    lock: Option<PoolLock>,
-    /// There was nothing before.
-    is_new: bool,
-}
-
 impl Daemon {
     /// Starts everything but mounts. `mount_point` is where the caller is going to mount. With
     /// `accept_loss` a damaged pool is opened in the state that can be read.
@@ -91,14 +74,6 @@ impl Daemon {
         accept_loss: bool,
     ) -> Outcome<Self> {
         allocator::give_back_large_blocks();
-        let place = &settings.storage.place;
-        // Whoever has the pool already is the first to be named, and nothing can be made that is there.
-        let existing = holds_pool(place)?.then(|| Ground::open(place, mode)).transpose()?;
-        if existing.is_none() && mode == OpenMode::Existing {
-            return Err(no_pool(place));
-        }
-        let doors = Doors::open(settings, mount_point)?;
-        let ground = existing.map_or_else(|| Ground::open(place, mode), Ok)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("offshoot")
             .thread_stack_size(WORKER_STACK_BYTES)
@@ -106,6 +81,15 @@ impl Daemon {
             .enable_all()
             .build()
             .map_err(|error| Failure::new(format!("the runtime cannot start: {error}")))?;
+        let place = &settings.storage.place;
+        // Whoever has the pool already is the first to be named, and nothing can be made that is there.
+        let existing = holds_pool(place)?.then(|| Ground::open(place, mode, runtime.handle())).transpose()?;
+        let is_known = !matches!(place, Place::Bucket(_));
+        if is_known && existing.is_none() && mode == OpenMode::Existing {
+            return Err(no_pool(place));
+        }
+        let doors = Doors::open(settings, mount_point)?;
+        let ground = existing.map_or_else(|| Ground::open(place, mode, runtime.handle()), Ok)?;
         warn_of_memory(settings.cache.memory_bytes);
         let pool = open(settings, &ground, mode, accept_loss)?;
         let checkpoints = on_big_stack("checkpoint", {
@@ -283,80 +267,6 @@ impl Daemon {
     }
 }
 
-impl Ground {
-    fn open(place: &Place, mode: OpenMode) -> Outcome<Self> {
-        let directory = match place {
-            Place::Memory => {
-                let storage =
-                    Storage { objects: Arc::new(MemoryStore::new()), log: Arc::new(MemoryLog::new()) };
-                return Ok(Self { storage, lock: None, is_new: true });
-            }
-            Place::Directory(directory) => directory,
-        };
-        let is_new = !has_pool(directory)?;
-        if is_new && mode == OpenMode::Existing {
-            return Err(no_pool(place));
-        }
-        let failed = |error: std::io::Error| {
-            Failure::new(format!("the pool's directory {} cannot be made: {error}", directory.display()))
-        };
-        std::fs::create_dir_all(directory).map_err(failed)?;
-        let lock = PoolLock::take(directory, LOCK)?;
-        for name in [OBJECTS, LOG] {
-            make_private(&directory.join(name)).map_err(failed)?;
-        }
-        let objects = LocalStore::open(directory.join(OBJECTS))?;
-        let log = FileLog::open(directory.join(LOG), LOG_FILE_BYTES)?;
-        let storage = Storage { objects: Arc::new(objects), log: Arc::new(log) };
-        Ok(Self { storage, lock: Some(lock), is_new })
-    }
-}
-
-/// True if there is a pool, false if one can be made.
-fn holds_pool(place: &Place) -> Outcome<bool> {
-    match place {
-        Place::Memory => Ok(false),
-        Place::Directory(directory) => has_pool(directory),
-    }
-}
-
-fn no_pool(place: &Place) -> Failure {
-    let at = match place {
-        Place::Memory => "memory".into(),
-        Place::Directory(directory) => directory.display().to_string(),
-    };
-    Failure::no_pool(format!("there is no pool in {at}")).advise("without --no-create, a new one is made")
-}
-
-/// True if `directory` holds a pool, false if one can be made there.
-fn has_pool(directory: &Path) -> Outcome<bool> {
-    let shown = directory.display();
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => {
-            return Err(Failure::no_pool(format!("the pool's directory {shown} cannot be read: {error}")));
-        }
-    };
-    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
-    let has = |name: &str| names.iter().any(|other| other == name);
-    if has(OBJECTS) {
-        let empty =
-            std::fs::read_dir(directory.join(OBJECTS)).is_ok_and(|mut entries| entries.next().is_none());
-        return Ok(!empty);
-    }
-    // A start that was broken off leaves these behind.
-    let ours = [LOCK, LOG, crate::connection::SOCKET_NAME];
-    match names.iter().find(|name| !ours.iter().any(|our| *name == our)) {
-        None => Ok(false),
-        Some(other) => Err(Failure::no_pool(format!(
-            "{shown} is no pool: it holds other things, such as {}",
-            other.display()
-        ))
-        .advise("name an empty directory, or one that does not exist yet")),
-    }
-}
-
 /// Who sets more than there is finds out now, and not when the kernel kills the server.
 fn warn_of_memory(setting: u64) {
     let taken = memory::taken_bytes(setting);
@@ -369,12 +279,6 @@ fn warn_of_memory(setting: u64) {
             "a server with this memory setting may take more than there is; set cache.memory_size_gb lower"
         );
     }
-}
-
-/// A directory that only its owner can enter: what is in it is the data of everybody.
-fn make_private(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 fn open(settings: &Settings, ground: &Ground, mode: OpenMode, accept_loss: bool) -> Outcome<Pool> {
@@ -405,12 +309,12 @@ fn open(settings: &Settings, ground: &Ground, mode: OpenMode, accept_loss: bool)
 
 /// What mounts show as their source.
 async fn source(place: &Place, vfs: &Vfs) -> String {
-    match place {
-        Place::Directory(directory) => {
-            let directory = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.clone());
+    match place.directory() {
+        Some(directory) => {
+            let directory = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
             source_of(&directory).to_string_lossy().into_owned()
         }
-        Place::Memory => format!("{SOURCE_PREFIX}memory-{}", vfs.pool().status().await.pool_id),
+        None => format!("{SOURCE_PREFIX}memory-{}", vfs.pool().status().await.pool_id),
     }
 }
 
@@ -441,24 +345,4 @@ fn on_big_stack<T: Send + 'static>(
         .stack_size(STACK_BYTES)
         .spawn(work)
         .map_err(|error| Failure::new(format!("the thread {name:?} cannot start: {error}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_with_other_things_in_it_is_no_pool() {
-        let directory = tempfile::tempdir().unwrap();
-        assert!(!has_pool(&directory.path().join("missing")).unwrap());
-        assert!(!has_pool(directory.path()).unwrap());
-        std::fs::write(directory.path().join(LOCK), "").unwrap();
-        assert!(!has_pool(directory.path()).unwrap());
-        std::fs::write(directory.path().join("letter.txt"), "").unwrap();
-        let failure = has_pool(directory.path()).unwrap_err();
-        assert_eq!(failure.exit, Exit::NoPool);
-        assert!(failure.message.contains("letter.txt"));
-        std::fs::create_dir_all(directory.path().join("pool/segments")).unwrap();
-        assert!(has_pool(directory.path()).unwrap());
-    }
 }

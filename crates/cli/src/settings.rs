@@ -3,6 +3,7 @@
 //! Unknown keys are refused with the nearest known one; `${NAME}` in a string reads the environment; what this version cannot do
 //! yet is refused with a sentence instead of being ignored. The result is plain data: `daemon.rs` builds from it.
 
+pub(crate) mod bucket;
 pub(crate) mod memory;
 mod read;
 mod template;
@@ -11,10 +12,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use offshoot_bucket::BucketUrl;
 use offshoot_engine::Compression;
 
+pub(crate) use bucket::Bucket;
 pub(crate) use template::TEMPLATE;
 
+const MIB: f64 = (1u64 << 20) as f64;
 const GIB: f64 = (1u64 << 30) as f64;
 
 /// Everything about a server.
@@ -28,10 +32,12 @@ pub(crate) struct Settings {
 }
 
 /// Where a pool is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Place {
     /// In a directory of this machine.
     Directory(PathBuf),
+    /// In a bucket.
+    Bucket(Box<Bucket>),
     /// In memory; gone when the server stops.
     Memory,
 }
@@ -121,6 +127,13 @@ impl Settings {
         settings
     }
 
+    /// What `up` serves at a url: a pool in a bucket whose log and lock are in `directory`.
+    pub(crate) fn embedded_bucket(url: BucketUrl, directory: &Path) -> Self {
+        let mut settings = Self::embedded(directory);
+        settings.storage.place = Place::Bucket(Box::new(Bucket::new(url, directory)));
+        settings
+    }
+
     /// Reads a file.
     pub(crate) fn load(path: &Path) -> Result<Self, SettingsError> {
         let text = std::fs::read_to_string(path)
@@ -144,10 +157,10 @@ impl Settings {
 
     /// The socket that the server listens on.
     pub(crate) fn socket(&self) -> PathBuf {
-        match (&self.control.socket, &self.storage.place) {
+        match (&self.control.socket, self.storage.place.directory()) {
             (Some(socket), _) => socket.clone(),
-            (None, Place::Directory(directory)) => directory.join(crate::connection::SOCKET_NAME),
-            (None, Place::Memory) => PathBuf::from(crate::connection::SYSTEM_SOCKET),
+            (None, Some(directory)) => directory.join(crate::connection::SOCKET_NAME),
+            (None, None) => PathBuf::from(crate::connection::SYSTEM_SOCKET),
         }
     }
 
@@ -169,7 +182,17 @@ impl Place {
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Directory(path) => format!("file://{}", path.display()),
+            Self::Bucket(bucket) => bucket.bucket.url.to_string(),
             Self::Memory => "memory:".into(),
+        }
+    }
+
+    /// The directory of this machine with its log and lock.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(directory) => Some(directory),
+            Self::Bucket(bucket) => Some(&bucket.state_directory),
+            Self::Memory => None,
         }
     }
 }
@@ -241,8 +264,7 @@ mod tests {
     #[test]
     fn what_is_not_there_yet_is_refused_and_not_ignored() {
         for (text, word) in [
-            ("[storage]\nurl = \"s3://bucket/x\"", "s3"),
-            ("[storage]\nurl = \"gs://bucket\"", "gs"),
+            ("[storage]\nurl = \"s3:///x\"", "s3://BUCKET/PREFIX"),
             ("[storage]\nurl = \"ftp://host\"", "ftp"),
             ("[storage]\nurl = \"file://relative/x\"", "absolute"),
             ("[storage]\nencryption_password = \"x\"", "encryption"),
@@ -250,12 +272,29 @@ mod tests {
             ("[storage]\ndurability = \"store\"", "durability"),
             ("[servers.nbd]\naddresses = [\"127.0.0.1:10809\"]", "nbd"),
             ("[servers.nfs]", "nfs"),
-            ("[aws]\nregion = \"x\"", "aws"),
+            ("[aws]\nregoin = \"x\"", "regoin"),
             ("[cache]\ndir = \"/x\"", "cache.dir"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(word) && error.starts_with("x.toml: "), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_pool_in_a_bucket_has_its_log_on_this_machine() {
+        let text = "[storage]\nurl = \"s3://bucket/x\"\nretry_timeout = \"5s\"\nupload_mb_per_second = 2\n\
+                    [aws]\nregion = \"${DATA}\"\n[azure]\naccount_name = \"a\"";
+        let settings = parse(text).unwrap();
+        assert_eq!(settings.storage.place.url(), "s3://bucket/x");
+        let Place::Bucket(bucket) = settings.storage.place else { panic!("no bucket") };
+        assert_eq!(bucket.state_directory, Path::new("/var/lib/offshoot"));
+        assert_eq!(bucket.bucket.retry_timeout, Duration::from_secs(5));
+        assert_eq!(bucket.bucket.upload_bytes_per_second, Some(2 << 20));
+        assert_eq!(bucket.bucket.options.0, [("region".to_owned(), "/srv/data".to_owned())]);
+        assert!(!bucket.accept_unfit);
+        let text = "[storage]\nurl = \"gs://bucket\"\nstate_dir = \"/srv/state\"\naccept_unfit_bucket = true";
+        let settings = parse(text).unwrap();
+        assert_eq!(settings.storage.place.directory(), Some(Path::new("/srv/state")));
     }
 
     #[test]
@@ -265,6 +304,11 @@ mod tests {
             ("[storage]\nflush_interval = \"soon\"", "flush_interval"),
             ("[storage]\nurl = 7", "string"),
             ("[storage]\ndefragment = \"no\"", "true or false"),
+            ("[storage]\nstate_dir = \"relative\"", "state_dir"),
+            ("[storage]\nrequests_max = 0", "requests_max"),
+            ("[storage]\nrequest_timeout = \"0s\"", "request_timeout"),
+            ("[storage]\nupload_mb_per_second = 0", "upload_mb_per_second"),
+            ("aws = 1", "aws"),
             ("[cache]\nmemory_size_gb = -1.0", "memory_size_gb"),
             ("[cache]\nmemory_size_gb = 0.001", "at least"),
             ("[control]\naddresses = [\"127.0.0.1:7660\"]", "token_file"),

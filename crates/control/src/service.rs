@@ -125,9 +125,11 @@ impl Service {
         self.pool().clock().now()
     }
 
-    /// Name, meaning and value of the engine's counters.
+    /// Name, meaning and value of the counters of the engine and of its store.
     pub fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
-        self.pool().metrics().all()
+        let mut counters = self.pool().metrics().all();
+        counters.extend(self.pool().store_counters());
+        counters
     }
 
     /// The state of everything.

@@ -593,7 +593,7 @@ pub struct StatusBody {
     pub mounts: Vec<MountBody>,
     /// Jobs at work.
     pub jobs_running: u64,
-    /// Counters of the engine since it was opened.
+    /// Counters of the engine and of its store since it was opened.
     pub counters: BTreeMap<String, u64>,
 }
 

@@ -18,6 +18,7 @@ mod program;
 mod promise;
 mod reliability;
 mod report;
+mod s3;
 mod server;
 mod sim;
 mod soak;
@@ -55,6 +56,8 @@ enum Task {
     Power(power::PowerArguments),
     /// Kill the server, again and again, and see that nothing acknowledged is lost
     Kill(suite::kill::KillArguments),
+    /// Run a pool in a bucket of a real S3 server, through a proxy that makes trouble
+    S3(s3::S3Arguments),
     /// Run everything that docs/reliability.md tells of, in its long form
     Reliability(reliability::ReliabilityArguments),
     /// Run whole pools in simulated worlds, against a model
@@ -104,6 +107,7 @@ fn run() -> Result<ExitCode> {
         Task::Golden => golden::run(),
         Task::Power(arguments) => power::run(&arguments),
         Task::Kill(arguments) => suite::kill::command(&arguments),
+        Task::S3(arguments) => s3::command(&arguments),
         Task::Reliability(arguments) => reliability::run(&arguments),
         Task::Sim(arguments) => sim::run(&arguments),
         Task::Mutants(arguments) => sim::mutants(&arguments),

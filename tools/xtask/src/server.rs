@@ -1,4 +1,5 @@
-//! The real binary, serving a pool of its own: `offshoot up --data PLACE/data --mount PLACE/pool`.
+//! The real binary, serving a pool of its own: `offshoot up --data PLACE/data --mount PLACE/pool`, or with a settings file in
+//! the place, which says the same places, `offshoot run -c PLACE/offshoot.toml`.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -14,6 +15,8 @@ use crate::cleanup::{Guard, Undo};
 use crate::mounts;
 use crate::program::{self, Running};
 
+/// A settings file in a place: that is served then.
+pub(crate) const SETTINGS: &str = "offshoot.toml";
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(120);
 const COMMAND_LIMIT: Duration = Duration::from_secs(300);
@@ -54,7 +57,7 @@ impl Server {
         let deadline = Instant::now() + START_LIMIT;
         loop {
             if let Some(status) = self.ended()? {
-                bail!("`offshoot up` ended with {status} before it mounted:\n{}", self.said());
+                bail!("the server ended with {status} before it mounted:\n{}", self.said());
             }
             if is_served(&self.mount) {
                 return Ok(self);
@@ -71,17 +74,12 @@ impl Server {
         let (mount, log) = (place.join("pool"), place.join("server.log"));
         let out = File::options().create(true).append(true).open(&log)?;
         let mounted = Guard::new(Undo::Mount(mount.clone()));
-        let running = program::start(
-            command
-                .arg("up")
-                .arg("--data")
-                .arg(data)
-                .arg("--mount")
-                .arg(&mount)
-                .current_dir(place)
-                .stdout(out.try_clone()?)
-                .stderr(out),
-        )?;
+        let settings = place.join(SETTINGS);
+        match settings.exists() {
+            true => command.arg("run").arg("-c").arg(&settings),
+            false => command.arg("up").arg("--data").arg(data).arg("--mount").arg(&mount),
+        };
+        let running = program::start(command.current_dir(place).stdout(out.try_clone()?).stderr(out))?;
         Ok(Self { binary: binary.to_owned(), data: data.to_owned(), mount, log, running, mounted })
     }
 

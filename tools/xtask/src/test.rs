@@ -87,6 +87,7 @@ const STEPS: &[Step] = &[
         &["e2fsprogs", "sqlite3", "fio"],
         crate::power::short,
     ),
+    mounted("s3", "a pool in a bucket, with trouble on the way", crate::s3::PACKAGES, crate::s3::short),
     mounted("kill", "kill -9 loses nothing that fsync acknowledged", &["sqlite3", "fio"], suite::kill::run),
 ];
 

@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use offshoot_bucket::{BucketSettings, BucketStore, BucketUrl, Depth};
 use offshoot_control::time;
 use offshoot_host::{FuseDevice, mount};
 use serde::Serialize;
@@ -14,7 +16,7 @@ use crate::Context;
 use crate::connection::DEFAULT_DATA;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Table, size};
-use crate::settings::memory;
+use crate::settings::{Bucket, Place, Settings, memory};
 
 /// Free space below which a pool is cramped.
 const FREE_BYTES_MIN: u64 = 2 << 30;
@@ -24,14 +26,23 @@ const KERNEL_MIN: (u32, u32) = (5, 4);
 const SYNCS: usize = 50;
 /// A median above this is slow even for a hard disk.
 const SYNC_SLOW: Duration = Duration::from_millis(20);
+/// A median above this makes reads tedious.
+const REQUEST_SLOW: Duration = Duration::from_millis(200);
 /// A median below this is no disk that keeps its word.
 const SYNC_TOO_FAST: Duration = Duration::from_micros(15);
 
-/// Test whether this machine is fit for a pool and a mount
+/// Test whether this machine, and a bucket, are fit for a pool and a mount
 ///
 /// Fails if something that is needed is not there. Writes a small file into the directory of the pool and removes it.
+///
+/// With --url, or -c and a settings file with a bucket, the bucket is tested too: that puts under a taken name are refused,
+/// also when several come at one time, ranges, listings, deletes, and how long a request takes. Makes about 600 small
+/// requests below the url and removes what it has made.
 #[derive(Args)]
 pub(crate) struct Doctor {
+    /// A bucket to be tested: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+    #[arg(long, value_name = "URL", value_parser = BucketUrl::from_str)]
+    url: Option<BucketUrl>,
     /// Directory where the pool is or is to be
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA)]
     data: PathBuf,
@@ -81,14 +92,61 @@ impl Doctor {
         let place = existing(&self.data);
         findings.push(space(&place));
         findings.push(syncs(&place));
+        if let Some(settings) = self.bucket(context)? {
+            findings.extend(bucket(&settings)?);
+        }
         let fit = findings.iter().all(|finding| finding.verdict != Verdict::Bad);
         context.output.value(&Report { fit, findings }, describe)?;
         if fit {
             return Ok(());
         }
-        Err(Failure::new("this machine lacks something that is needed")
-            .advise("do what the lines marked BAD say"))
+        Err(Failure::new("something that is needed is not there").advise("do what the lines marked BAD say"))
     }
+
+    /// The bucket that is to be tested, if one is.
+    fn bucket(&self, context: &Context) -> Outcome<Option<BucketSettings>> {
+        if let Some(url) = &self.url {
+            return Ok(Some(Bucket::new(url.clone(), &self.data).with_environment()));
+        }
+        let Some(config) = &context.server.config else { return Ok(None) };
+        match Settings::load(config)?.storage.place {
+            Place::Bucket(bucket) => Ok(Some(bucket.with_environment())),
+            Place::Directory(_) | Place::Memory => Ok(None),
+        }
+    }
+}
+
+/// What a bucket keeps of what a pool needs.
+fn bucket(settings: &BucketSettings) -> Outcome<Vec<Finding>> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::new(format!("the runtime cannot start: {error}")))?;
+    let store = BucketStore::impatient(settings, runtime.handle().clone())
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let report = match runtime.block_on(store.probe(Depth::Thorough)) {
+        Ok(report) => report,
+        Err(error) => {
+            let advice = "a pool needs to put, read, list and delete objects there";
+            return Ok(vec![Finding::bad("bucket", error.to_string(), advice)]);
+        }
+    };
+    let unfit = "data would be lost in a pool there: use another server, or a newer version of this one";
+    let mut findings: Vec<_> = report
+        .findings
+        .into_iter()
+        .map(|finding| match finding.good {
+            true => Finding::good(finding.what, finding.found),
+            false => Finding::bad(finding.what, finding.found, unfit),
+        })
+        .collect();
+    if let Some((put, get)) = report.latency {
+        let found =
+            format!("a put of 4 KiB {}, a read {} (medians)", time::duration(put), time::duration(get));
+        findings.push(match put > REQUEST_SLOW || get > REQUEST_SLOW {
+            true => Finding::warning("requests", found, "a bucket nearer to this machine answers faster"),
+            false => Finding::good("requests", found),
+        });
+    }
+    Ok(findings)
 }
 
 fn describe(report: &Report) -> String {

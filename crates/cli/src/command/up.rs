@@ -1,8 +1,10 @@
 //! `offshoot up`: everything in one go.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::Args;
+use offshoot_bucket::BucketUrl;
 use offshoot_control::Kind;
 use offshoot_engine::OpenMode;
 use offshoot_host::{FuseDevice, mount};
@@ -18,9 +20,16 @@ use crate::settings::Settings;
 ///
 /// Needs no settings. The pool is in ./offshoot-data and is mounted at ./pool. Ctrl-C unmounts and stops cleanly; the
 /// pool stays, and the next `offshoot up` has it again.
+///
+/// With --url the pool is in a bucket. Credentials, region and endpoint come from the environment: AWS_ACCESS_KEY_ID,
+/// AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, and the same with GOOGLE_ and AZURE_. The log of what was synced
+/// since the last checkpoint is in ./offshoot-data then.
 #[derive(Args)]
 pub(crate) struct Up {
-    /// Directory of the pool
+    /// A pool in a bucket: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+    #[arg(long, value_name = "URL", value_parser = BucketUrl::from_str)]
+    url: Option<BucketUrl>,
+    /// Directory of the pool, or of the log of one in a bucket
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA)]
     data: PathBuf,
     /// Where to mount it; made if it is missing
@@ -59,7 +68,10 @@ impl Up {
                 .advise("`offshoot run -c FILE` serves what a settings file names"));
         }
         let data = std::path::absolute(&self.data).map_err(|error| Failure::new(error.to_string()))?;
-        let settings = Settings::embedded(&data);
+        let settings = match &self.url {
+            Some(url) => Settings::embedded_bucket(url.clone(), &data),
+            None => Settings::embedded(&data),
+        };
         let wants_mount = !self.no_mount && impossible().is_none();
         let point = wants_mount.then(|| mount_point_to_make(&self.mount)).transpose()?.flatten();
         let daemon =
@@ -122,6 +134,7 @@ impl Up {
         let at = matches!(mounted, Mounted::At { .. }).then(|| self.mount.display().to_string());
         let facts = json!({
             "data": self.data.display().to_string(),
+            "url": self.url.as_ref().map(BucketUrl::to_string),
             "socket": daemon.socket().display().to_string(),
             "mount_point": at,
             "created": daemon.created(),
@@ -134,7 +147,12 @@ impl Up {
         }
         let mut text = String::new();
         let state = if daemon.created() { "new, not encrypted" } else { "opened" };
-        text.push_str(&format!("Pool    {} ({state})\n", dotted(&self.data)));
+        match &self.url {
+            Some(url) => {
+                text.push_str(&format!("Pool    {url} ({state})\nLog     {}\n", dotted(&self.data)));
+            }
+            None => text.push_str(&format!("Pool    {} ({state})\n", dotted(&self.data))),
+        }
         match mounted {
             Mounted::At { cleared_dead, .. } => {
                 if *cleared_dead {

@@ -11,7 +11,7 @@ use rustix::fs::Access;
 use tokio::runtime::Runtime;
 
 use crate::failure::{Failure, Outcome};
-use crate::settings::{Place, Settings};
+use crate::settings::Settings;
 
 /// Addresses that are listened on, with the tokens that open them.
 pub(super) struct Doors(Vec<(TcpListener, Token)>);
@@ -28,7 +28,7 @@ impl Doors {
             let directory = socket.parent().unwrap_or(Path::new("/"));
             usable(directory, "the directory of the control socket")?;
         }
-        if let Place::Directory(directory) = &settings.storage.place {
+        if let Some(directory) = settings.storage.place.directory() {
             usable(directory, "the pool's directory")?;
         }
         if let Some(point) = mount_point {

@@ -1,22 +1,33 @@
 //! From a TOML table to [`Settings`](super::Settings), with sentences for everything that does not fit.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use offshoot_bucket::{BucketSettings, BucketUrl, Provider};
 use offshoot_engine::Compression;
 use toml::{Table, Value};
 
 use super::memory::LEAST_BYTES;
-use super::{AccessTime, GIB, Place, Settings};
+use super::{AccessTime, Bucket, GIB, MIB, Place, Settings, bucket};
 
-/// All keys.
-pub(super) const KNOWN: [&str; 14] = [
+/// Where a pool in a bucket has its log if nobody says.
+const STATE_DIRECTORY: &str = "/var/lib/offshoot";
+
+/// All keys but those of `[aws]`, `[gcp]` and `[azure]`.
+pub(super) const KNOWN: [&str; 21] = [
     "storage.url",
     "storage.durability",
     "storage.compression",
     "storage.flush_interval",
     "storage.capacity_gb",
     "storage.defragment",
+    "storage.state_dir",
+    "storage.request_timeout",
+    "storage.retry_timeout",
+    "storage.requests_max",
+    "storage.upload_mb_per_second",
+    "storage.download_mb_per_second",
+    "storage.accept_unfit_bucket",
     "cache.memory_size_gb",
     "control.socket",
     "control.addresses",
@@ -28,7 +39,7 @@ pub(super) const KNOWN: [&str; 14] = [
 ];
 
 /// Keys and sections that are known but not to be had in this version, with the reason.
-const NOT_YET: [(&str, &str); 10] = [
+const NOT_YET: [(&str, &str); 7] = [
     (
         "storage.encryption_password",
         "encryption is not available in this version; without this key the pool is not encrypted",
@@ -39,38 +50,95 @@ const NOT_YET: [(&str, &str); 10] = [
     ),
     (
         "cache.dir",
-        "`cache.dir` is for pools in object stores, which are not available in this version; a local pool needs no disk cache",
+        "`cache.dir`: a cache on disk is not available in this version; `cache.memory_size_gb` sets the one in memory",
     ),
     (
         "cache.disk_size_gb",
-        "`cache.disk_size_gb` is for pools in object stores, which are not available in this version; a local pool needs no disk cache",
+        "`cache.disk_size_gb`: a cache on disk is not available in this version; `cache.memory_size_gb` sets the one in memory",
     ),
     ("servers.nbd", "`servers.nbd`: block volumes are not available in this version"),
     ("servers.nfs", "`servers.nfs`: NFS is not available in this version"),
     ("servers.ninep", "`servers.ninep`: 9P is not available in this version"),
-    ("aws", "`aws`: pools in S3 are not available in this version"),
-    ("gcp", "`gcp`: pools in Google Cloud Storage are not available in this version"),
-    ("azure", "`azure`: pools in Azure are not available in this version"),
 ];
 
 type Refusal = String;
 
 /// Reads all settings.
 pub(super) fn settings(
-    table: Table,
+    mut table: Table,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Settings, Refusal> {
     let mut values = Values(Vec::new());
+    let options = [Provider::S3, Provider::Google, Provider::Azure]
+        .map(|provider| options(provider, &mut table, environment).map(|options| (provider, options)));
     flatten("", table, &mut values.0)?;
     for (key, value) in &mut values.0 {
         expand(value, environment).map_err(|reason| format!("`{key}`: {reason}"))?;
     }
     let mut settings = Settings::default();
     storage(&mut settings, &mut values)?;
+    let directory = values.absolute("storage.state_dir")?;
+    let accept_unfit = values.flag("storage.accept_unfit_bucket")?.unwrap_or(false);
+    // Read also if it is not used, so that mistakes are found.
+    let mut talk = talk(&mut values)?;
+    for options in options {
+        let (provider, options) = options?;
+        if let Place::Bucket(place) = &mut settings.storage.place
+            && place.bucket.url.provider == provider
+        {
+            talk.options = options;
+        }
+    }
+    if let Place::Bucket(place) = &mut settings.storage.place {
+        place.bucket = BucketSettings { url: place.bucket.url.clone(), ..talk };
+        place.accept_unfit = accept_unfit;
+        place.state_directory = directory.unwrap_or_else(|| PathBuf::from(STATE_DIRECTORY));
+    }
     control(&mut settings, &mut values)?;
     fuse(&mut settings, &mut values)?;
     assert!(values.0.is_empty(), "every known key is read: {:?}", values.0);
     Ok(settings)
+}
+
+/// The options of a provider, out of its section.
+fn options(
+    provider: Provider,
+    table: &mut Table,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<offshoot_bucket::Options, Refusal> {
+    let section = provider.section();
+    match table.remove(section) {
+        None => Ok(offshoot_bucket::Options::default()),
+        Some(Value::Table(mut options)) => {
+            for (name, value) in &mut options {
+                expand(value, environment).map_err(|reason| format!("`{section}.{name}`: {reason}"))?;
+            }
+            bucket::options(provider, options)
+        }
+        Some(_) => Err(format!("`{section}` is a section: write [{section}] and its keys below")),
+    }
+}
+
+/// How a bucket is talked to, whichever it is.
+fn talk(values: &mut Values) -> Result<BucketSettings, Refusal> {
+    let nowhere = BucketUrl { provider: Provider::S3, bucket: String::new(), prefix: String::new() };
+    let mut talk = BucketSettings::new(nowhere);
+    if let Some(time) = values.time("storage.request_timeout")? {
+        talk.request_timeout = time;
+    }
+    if let Some(time) = values.time("storage.retry_timeout")? {
+        talk.retry_timeout = time;
+    }
+    if let Some(value) = values.take("storage.requests_max") {
+        talk.requests_max = value
+            .as_integer()
+            .and_then(|requests| usize::try_from(requests).ok())
+            .filter(|requests| (1..=1024).contains(requests))
+            .ok_or("`storage.requests_max` is a whole number from 1 to 1024")?;
+    }
+    talk.upload_bytes_per_second = values.megabytes("storage.upload_mb_per_second")?;
+    talk.download_bytes_per_second = values.megabytes("storage.download_mb_per_second")?;
+    Ok(talk)
 }
 
 /// Keys with their values that have not been read yet.
@@ -97,10 +165,8 @@ fn storage(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> 
     if let Some(name) = values.text("storage.compression")? {
         storage.compression = compression(&name)?;
     }
-    if let Some(text) = values.text("storage.flush_interval")? {
-        storage.flush_interval = duration(&text).ok_or_else(|| {
-            format!("`storage.flush_interval` is a time such as \"1s\" or \"250ms\", not {text:?}")
-        })?;
+    if let Some(time) = values.time("storage.flush_interval")? {
+        storage.flush_interval = time;
     }
     storage.capacity_bytes = values.gigabytes("storage.capacity_gb")?;
     if let Some(flag) = values.flag("storage.defragment")? {
@@ -190,6 +256,21 @@ impl Values {
             Some(path) if path.starts_with('/') => Ok(Some(PathBuf::from(path))),
             Some(path) => Err(format!("`{key}` is an absolute path, not {path:?}")),
         }
+    }
+
+    fn time(&mut self, key: &str) -> Result<Option<Duration>, Refusal> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        let time = duration(&text);
+        time.map(Some).ok_or_else(|| format!("`{key}` is a time such as \"1s\" or \"250ms\", not {text:?}"))
+    }
+
+    fn megabytes(&mut self, key: &str) -> Result<Option<u64>, Refusal> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64));
+        number
+            .filter(|number| *number > 0.0 && *number < 1e9)
+            .map(|number| Some((number * MIB) as u64))
+            .ok_or_else(|| format!("`{key}` is a number of MiB above 0, not {value}"))
     }
 
     fn gigabytes(&mut self, key: &str) -> Result<Option<u64>, Refusal> {
@@ -295,18 +376,21 @@ fn place(url: &str) -> Result<Place, Refusal> {
     }
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(format!(
-            "`storage.url` is a url such as \"file:///var/lib/offshoot\" or \"memory:\", not {url:?}"
+            "`storage.url` is a url such as \"file:///var/lib/offshoot\", \"s3://bucket/pool\" or \"memory:\", not {url:?}"
         ));
     };
+    if Provider::of_scheme(scheme).is_some() {
+        let url = url.parse().map_err(|error| format!("`storage.url`: {error}"))?;
+        return Ok(Place::Bucket(Box::new(Bucket::new(url, Path::new(STATE_DIRECTORY)))));
+    }
     match scheme {
         "file" if rest.starts_with('/') => Ok(Place::Directory(PathBuf::from(rest))),
         "file" => Err(format!(
             "`storage.url`: a file:// url has an absolute path, as in \"file:///srv/pool\", not {url:?}"
         )),
-        "s3" | "gs" | "az" => Err(format!(
-            "`storage.url`: pools in object stores ({scheme}://) are not available in this version; use file:// or memory:"
+        other => Err(format!(
+            "`storage.url`: {other}:// is not known; use file://, s3://, gs://, az:// or memory:"
         )),
-        other => Err(format!("`storage.url`: {other}:// is not known; use file:// or memory:")),
     }
 }
 

@@ -5,7 +5,8 @@ pub(crate) const TEMPLATE: &str = r##"# Settings of an Offshoot server: `offshoo
 # What is commented out is off or has no default. ${NAME} reads the environment, $$ is a dollar.
 
 [storage]
-# Where the pool is: file:///directory, or memory: (gone when the server stops).
+# Where the pool is: file:///directory, memory: (gone when the server stops), or in a bucket: s3://bucket/prefix,
+# gs://bucket/prefix, az://container/prefix.
 url = "file:///var/lib/offshoot"
 # local: a sync is durable on the local disk.
 durability = "local"
@@ -17,6 +18,18 @@ flush_interval = "1s"
 # capacity_gb = 100.0
 # Files that were written in small pieces are put together in the background and by `offshoot gc`.
 defragment = true
+# The other keys of this section are for buckets. A directory of this machine with the log, which holds what was synced
+# since the last checkpoint: without it those changes are lost.
+# state_dir = "/var/lib/offshoot"
+# How long one request may take, and how long a failing one is tried again.
+# request_timeout = "30s"
+# retry_timeout = "2min"
+# Requests at one time, and bounds on what is sent and received in MiB a second, on average.
+# requests_max = 64
+# upload_mb_per_second = 20.0
+# download_mb_per_second = 100.0
+# Use a bucket that `offshoot doctor --url` finds unfit. Data can be lost in it.
+# accept_unfit_bucket = false
 
 [cache]
 # Bound of what the engine keeps in memory, in GiB; without it, three eighths of what the machine or its control group
@@ -30,6 +43,14 @@ socket = "/run/offshoot/control.sock"
 # addresses = ["127.0.0.1:7660"]
 # A file with a secret of at least 24 characters, as `openssl rand -base64 32` makes it.
 # token_file = "/etc/offshoot/token"
+
+# Options of s3:// urls, over those of the environment: AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL and so on. [gcp] and [azure]
+# are the same for gs:// and az://. A secret can be in a file: secret_access_key_file.
+# [aws]
+# region = "eu-central-1"
+# endpoint = "https://s3.example.com"
+# access_key_id = "name"
+# secret_access_key = "secret"
 
 # The pool as a file system of this machine.
 [servers.fuse]

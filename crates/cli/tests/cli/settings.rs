@@ -12,7 +12,8 @@ fn run_with(text: &str) -> Ran {
 fn what_is_wrong_with_settings_is_said_before_anything_starts() {
     run_with("[storage]\nulr = \"memory:\"")
         .failed(2, &["x.toml", "`storage.ulr`", "did you mean `storage.url`"]);
-    run_with("[storage]\nurl = \"s3://bucket/x\"").failed(2, &["s3://", "not available in this version"]);
+    run_with("[storage]\nurl = \"s3:///x\"").failed(2, &["s3:///x", "it has no bucket"]);
+    run_with("[aws]\nregoin = \"x\"").failed(2, &["[aws] has no option `regoin`"]);
     run_with("[storage]\nencryption_password = \"x\"").failed(2, &["encryption", "not available"]);
     run_with("[storage\n").failed(2, &["x.toml is no valid TOML"]);
     run_with("[storage]\nurl = \"file://${NO_SUCH_VARIABLE}\"").failed(2, &["NO_SUCH_VARIABLE", "not set"]);

@@ -71,7 +71,12 @@ pub(crate) fn run(setting: &Setting) -> Result<String> {
 fn kill(setting: &Setting, times: u64) -> Result<String> {
     ensure!(!setting.local, "it kills the server, and the local disk has none");
     let place = Place::new("kill")?;
-    killed(setting, times, &place).map_err(|error| match keep(setting, &place) {
+    on(setting, times, &place)
+}
+
+/// The same with a pool in `place`, where a settings file may say what it is.
+pub(crate) fn on(setting: &Setting, times: u64, place: &Place) -> Result<String> {
+    killed(setting, times, place).map_err(|error| match keep(setting, place) {
         Ok(kept) => error.context(format!("the pool as it is now is kept in {}", kept.display())),
         Err(other) => error.context(format!("the pool could not be kept: {other:#}")),
     })
