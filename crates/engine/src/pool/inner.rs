@@ -360,7 +360,9 @@ impl Inner {
             self.admit(&operation(Vec::new())).await?;
             let found = self.lookup(parent, name).await?;
             let result = async {
-                let (links, guard) = self.links_below(parent, name, Some(&found)).await?;
+                let Some((links, guard)) = self.links_below(parent, name, Some(&found)).await? else {
+                    return Ok(None);
+                };
                 failpoint("remove_after_counting_links").await;
                 self.carry_out(&operation(links), Some(&guard)).await
             }
@@ -392,7 +394,9 @@ impl Inner {
                 if !replace {
                     return self.carry_out(&operation(Vec::new()), None).await;
                 }
-                let (links, guard) = self.links_below(parent, name, replaced.as_ref()).await?;
+                let Some((links, guard)) = self.links_below(parent, name, replaced.as_ref()).await? else {
+                    return Ok(None);
+                };
                 failpoint("remove_after_counting_links").await;
                 self.carry_out(&operation(links), Some(&guard)).await
             }
@@ -407,25 +411,30 @@ impl Inner {
     }
 
     /// The names below what a name leads to, if anything, that lead to files with several names of the same realm, and what has to be
-    /// unchanged for this to stay true. A clone below has a realm of its own: nothing outside shares its files.
+    /// unchanged for this to stay true; `None` if it is gone already. A clone below has a realm of its own: nothing outside shares its
+    /// files.
     async fn links_below(
         &self,
         parent: Ino,
         name: &[u8],
         found: Option<&Attributes>,
-    ) -> Result<(Vec<(SideKey, u32)>, Guard)> {
+    ) -> Result<Option<(Vec<(SideKey, u32)>, Guard)>> {
         let key = self.hasher.key(name);
         let Some(found) = found.filter(|found| found.kind == Kind::Directory && !found.clone_root) else {
-            return Ok((Vec::new(), Guard::NoLinks { parent, key }));
+            return Ok(Some((Vec::new(), Guard::NoLinks { parent, key })));
         };
         let ino = found.ino;
-        let (entries, totals, _pin) = self
+        let seen = self
             .with_inode(ino, |inode, _, view| {
                 Ok((inode.directory().and_then(|d| d.entries.clone()), inode.totals(), view.pin()))
             })
-            .await?;
+            .await;
+        let (entries, totals, _pin) = match seen {
+            Err(error) if error.kind() == ErrorKind::Stale => return Ok(None),
+            seen => seen?,
+        };
         if totals.links == 0 {
-            return Ok((Vec::new(), Guard::Entries { ino, parent, key, entries }));
+            return Ok(Some((Vec::new(), Guard::Entries { ino, parent, key, entries })));
         }
         let mut counts: BTreeMap<SideKey, u32> = BTreeMap::new();
         let mut stack: Vec<Link<DirectoryTree>> = entries.iter().cloned().collect();
@@ -445,7 +454,7 @@ impl Inner {
                 }
             }
         }
-        Ok((counts.into_iter().collect(), Guard::Entries { ino, parent, key, entries }))
+        Ok(Some((counts.into_iter().collect(), Guard::Entries { ino, parent, key, entries })))
     }
 
     /// Lets go of one hold.
