@@ -16,6 +16,7 @@ pub mod copy;
 mod damage;
 mod defragment;
 mod diff;
+mod encryption;
 pub mod error;
 pub mod fork;
 mod format;
@@ -48,6 +49,7 @@ mod sync;
 mod tree;
 mod usage;
 
+pub use encryption::{Encryption, KeyChange, KeySlot, PasswordCost, Random, Secret, SlotKind};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use error::{Error, ErrorKind, Result};
 pub use inode::{Attributes, Ino, Kind};

@@ -26,6 +26,7 @@ use crate::namespace::{
     Change, Ending, Interrupt, KNOWN_INODE_BYTES, Locations, NameHasher, ORPHANS, Operation, Outcome, State,
     WriteData,
 };
+use crate::encryption::encrypt_object;
 use crate::object::put_own;
 use crate::pool::Guard;
 use crate::record::{AliasKey, Entry, Name, SideKey};
@@ -552,10 +553,11 @@ impl Inner {
         let path = manifest::path(manifest.number);
         // Only this writer has this epoch, once it has begun.
         let has_begun = self.manifest_number.load(Ordering::Relaxed) + 1 == manifest.number;
+        let bytes = encrypt_object(self.items.keys(), &path, manifest.encode());
         let put = if has_begun {
-            put_own(&**self.items.objects(), &path, manifest.encode()).await
+            put_own(&**self.items.objects(), &path, bytes).await
         } else {
-            self.items.objects().put(&path, vec![manifest.encode()]).await
+            self.items.objects().put(&path, vec![bytes]).await
         };
         match put {
             // A number can be free because others have gone on from it and deleted what was there. Who cannot look does not know
