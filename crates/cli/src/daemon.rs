@@ -379,7 +379,11 @@ fn make_private(path: &Path) -> std::io::Result<()> {
 
 fn open(settings: &Settings, ground: &Ground, mode: OpenMode, accept_loss: bool) -> Outcome<Pool> {
     let storage = ground.storage.clone();
-    let engine = offshoot_engine::Settings { accept_loss, ..settings.engine() };
+    let encryption = settings.encryption()?;
+    if encryption.is_some() {
+        keep_out_of_dumps();
+    }
+    let engine = offshoot_engine::Settings { accept_loss, encryption, ..settings.engine() };
     let clock = Arc::new(SystemClock::default());
     let opening =
         on_big_stack("open", move || futures::executor::block_on(Pool::open(storage, clock, engine, mode)))?;
@@ -401,6 +405,32 @@ fn open(settings: &Settings, ground: &Ground, mode: OpenMode, accept_loss: bool)
         futures::executor::block_on(pool.set_attributes(Ino::ROOT, set))?;
     }
     Ok(pool)
+}
+
+/// The keys of a pool are in the memory of this process: it leaves no core dump, and no other process of its user may look into it.
+fn keep_out_of_dumps() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "a core dump of this process would hold the keys of the pool");
+    }
+}
+
+/// Opens a pool that no server has, for as long as `work` takes.
+///
+/// # Errors
+/// What opening it fails of, and what the work fails of.
+pub(crate) fn with_pool<T: Send + 'static>(
+    settings: &Settings,
+    work: impl FnOnce(&Pool) -> Outcome<T> + Send + 'static,
+) -> Outcome<T> {
+    let ground = Ground::open(&settings.storage.place, OpenMode::Existing)?;
+    let pool = open(settings, &ground, OpenMode::Existing, false)?;
+    let working = on_big_stack("work", move || {
+        let worked = work(&pool);
+        let closed = futures::executor::block_on(pool.close());
+        worked.and_then(|done| Ok(closed.map(|()| done)?))
+    })?;
+    working.join().map_err(|_| Failure::new("the work on the pool broke off"))?
 }
 
 /// What mounts show as their source.

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::address::{Address, ItemKind, SegmentId};
+use crate::encryption::encrypt_object;
 use crate::format::manifest::{self, Manifest};
 use crate::kinds::{Ledger, visit_inode};
 use crate::log::writer::store_frame;
 use crate::namespace::State;
-use crate::encryption::encrypt_object;
 use crate::object::put_own;
 use crate::pool::Inner;
 use crate::refcount::{self, Counted, Counter, EdgeCollector, Edges};

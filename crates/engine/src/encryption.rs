@@ -14,8 +14,12 @@
 mod change;
 mod envelope;
 mod keyring;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod samples;
 mod secret;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -248,6 +252,8 @@ fn not_authentic() -> Error {
 }
 
 fn unknown_key(number: u32) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("the bytes are encrypted with pool key {number}, which the pool does not have"))
+    Error::new(
+        ErrorKind::Corrupt,
+        format!("the bytes are encrypted with pool key {number}, which the pool does not have"),
+    )
 }
-

@@ -107,7 +107,8 @@ pub fn compression(raw: &[u8]) {
 
 /// The bytes of a log file.
 pub fn log_file(bytes: &[u8]) {
-    let content = batch::read(&Key::new(&POOL_ID, [0, 0]), bytes, LOG);
+    let key = Key::new(&POOL_ID, [0, 0]);
+    let content = batch::read(&key, bytes, LOG);
     assert!(content.end <= bytes.len() as u64);
     for batch in &content.batches {
         let _ = batch.records();

@@ -49,8 +49,8 @@ mod sync;
 mod tree;
 mod usage;
 
-pub use encryption::{Encryption, KeyChange, KeySlot, PasswordCost, Random, Secret, SlotKind};
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use encryption::{Encryption, KeyChange, KeySlot, PasswordCost, Random, Secret, SlotKind};
 pub use error::{Error, ErrorKind, Result};
 pub use inode::{Attributes, Ino, Kind};
 pub use namespace::KNOWN_INODE_BYTES;

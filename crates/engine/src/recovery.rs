@@ -9,8 +9,8 @@ mod replay;
 
 use std::sync::Arc;
 
-use crate::encryption::Keys;
 use crate::checkpoint::{Checkpointer, DeadObjects, checkpoint};
+use crate::encryption::Keys;
 use crate::format::manifest::Manifest;
 use crate::frame::DirtyGauge;
 use crate::log::LogStore;

@@ -133,7 +133,7 @@ impl Up {
             return Ok(());
         }
         let mut text = String::new();
-        let state = if daemon.created() { "new, not encrypted" } else { "opened" };
+        let state = if daemon.created() { "new, NOT ENCRYPTED" } else { "opened" };
         text.push_str(&format!("Pool    {} ({state})\n", dotted(&self.data)));
         match mounted {
             Mounted::At { cleared_dead, .. } => {

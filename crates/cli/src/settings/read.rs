@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use offshoot_engine::Compression;
+use offshoot_engine::{Compression, Secret};
 use toml::{Table, Value};
 
 use super::memory::LEAST_BYTES;
-use super::{AccessTime, GIB, Place, Settings};
+use super::{AccessTime, GIB, Place, SecretSource, Settings};
 
 /// All keys.
-pub(super) const KNOWN: [&str; 14] = [
+pub(super) const KNOWN: [&str; 17] = [
     "storage.url",
+    "storage.encryption_password",
+    "storage.encryption_password_file",
+    "storage.encryption_key_file",
     "storage.durability",
     "storage.compression",
     "storage.flush_interval",
@@ -28,15 +31,7 @@ pub(super) const KNOWN: [&str; 14] = [
 ];
 
 /// Keys and sections that are known but not to be had in this version, with the reason.
-const NOT_YET: [(&str, &str); 10] = [
-    (
-        "storage.encryption_password",
-        "encryption is not available in this version; without this key the pool is not encrypted",
-    ),
-    (
-        "storage.encryption_password_file",
-        "encryption is not available in this version; without this key the pool is not encrypted",
-    ),
+const NOT_YET: [(&str, &str); 8] = [
     (
         "cache.dir",
         "`cache.dir` is for pools in object stores, which are not available in this version; a local pool needs no disk cache",
@@ -81,6 +76,7 @@ fn storage(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> 
     if let Some(url) = values.text("storage.url")? {
         storage.place = place(&url)?;
     }
+    storage.secret = secret(values)?;
     if let Some(durability) = values.text("storage.durability")? {
         match durability.as_str() {
             "local" => {}
@@ -116,6 +112,24 @@ fn storage(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> 
         settings.cache.memory_bytes = bytes;
     }
     Ok(())
+}
+
+/// What opens the pool: from one place at most.
+fn secret(values: &mut Values) -> Result<Option<SecretSource>, Refusal> {
+    let mut sources = Vec::new();
+    if let Some(password) = values.text("storage.encryption_password")? {
+        let secret = Secret::password(&password)
+            .map_err(|_| "`storage.encryption_password` is empty; without it, the pool is not encrypted")?;
+        sources.push(SecretSource::Given(secret));
+    }
+    sources.extend(values.absolute("storage.encryption_password_file")?.map(SecretSource::PasswordFile));
+    sources.extend(values.absolute("storage.encryption_key_file")?.map(SecretSource::KeyFile));
+    if sources.len() > 1 {
+        return Err("`storage.encryption_password`, `storage.encryption_password_file` and \
+                    `storage.encryption_key_file`: one of them is enough, and more are not taken"
+            .into());
+    }
+    Ok(sources.pop())
 }
 
 fn control(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> {

@@ -51,8 +51,7 @@ impl Keys {
     fn slots(&self) -> Vec<KeySlot> {
         let ring = self.ring.read();
         let kind = |slot: &Slot| if slot.cost.is_some() { SlotKind::Password } else { SlotKind::Key };
-        let show =
-            |slot: &Slot| KeySlot { id: slot.id, kind: kind(slot), is_current: slot.id == ring.slot };
+        let show = |slot: &Slot| KeySlot { id: slot.id, kind: kind(slot), is_current: slot.id == ring.slot };
         ring.slots.iter().map(show).collect()
     }
 

@@ -6,9 +6,7 @@ use ring::{hkdf, hmac};
 use zeroize::Zeroizing;
 
 use super::slot::Slot;
-use super::{
-    Encryption, KEY_BYTES, Purpose, SALT_BYTES, Secret, not_authentic, open_box, seal_box,
-};
+use super::{Encryption, KEY_BYTES, Purpose, SALT_BYTES, Secret, not_authentic, open_box, seal_box};
 use crate::Result;
 use crate::format::codec::{Reader, Writer, out_of_range};
 
@@ -24,7 +22,8 @@ impl PoolKey {
     fn new(number: u32, pool_id: &[u8; 16], bytes: Zeroizing<[u8; KEY_BYTES]>) -> Self {
         let info: [&[u8]; 3] = [b"offshoot", &[Purpose::Salt as u8], pool_id];
         let derived = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&bytes[..]);
-        let derived = derived.expand(&info, hmac::HMAC_SHA256).expect("a key is shorter than the limit of HKDF");
+        let derived =
+            derived.expand(&info, hmac::HMAC_SHA256).expect("a key is shorter than the limit of HKDF");
         Self { number, salting: hmac::Key::from(derived), bytes }
     }
 

@@ -43,7 +43,8 @@ impl Secret {
             key.copy_from_slice(file);
         } else if digits.len() == 2 * KEY_BYTES && digits.iter().all(u8::is_ascii_hexdigit) {
             for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-                let digit = |at: usize| char::from(pair[at]).to_digit(16).expect("it was just looked at") as u8;
+                let digit =
+                    |at: usize| char::from(pair[at]).to_digit(16).expect("it was just looked at") as u8;
                 *byte = digit(0) << 4 | digit(1);
             }
         } else {
@@ -100,7 +101,9 @@ impl Random {
     /// The system's.
     pub fn system() -> Self {
         let random = SystemRandom::new();
-        Self(Arc::new(move |bytes| random.fill(bytes).expect("the system gives random bytes once it has started")))
+        Self(Arc::new(move |bytes| {
+            random.fill(bytes).expect("the system gives random bytes once it has started")
+        }))
     }
 
     /// Numbers that a seed repeats. They protect nothing: for simulated worlds and checked-in pools.
@@ -108,6 +111,12 @@ impl Random {
     pub fn seeded(seed: u64) -> Self {
         let random = Mutex::new(fastrand::Rng::with_seed(seed));
         Self(Arc::new(move |bytes| random.lock().fill(bytes)))
+    }
+
+    /// One byte again and again.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn same(byte: u8) -> Self {
+        Self(Arc::new(move |bytes| bytes.fill(byte)))
     }
 
     pub(super) fn fill(&self, bytes: &mut [u8]) {

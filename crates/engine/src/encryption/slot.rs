@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use super::secret::Form;
 use super::{Encryption, KEY_BYTES, PasswordCost, Purpose, SALT_BYTES, Secret, TAG_BYTES, derive, nonce};
-use crate::format::codec::{Reader, Writer, out_of_range};
 use crate::Result;
+use crate::format::codec::{Reader, Writer, out_of_range};
 
 /// Most slots that a pool has.
 pub(super) const SLOTS_MAX: usize = 8;
@@ -25,8 +25,8 @@ pub(super) struct Slot {
     pub(super) id: u32,
     /// What its password costs; `None` if it is for a key.
     pub(super) cost: Option<PasswordCost>,
-    salt: [u8; SALT_BYTES],
-    wrapped: [u8; KEY_BYTES + TAG_BYTES],
+    pub(super) salt: [u8; SALT_BYTES],
+    pub(super) wrapped: [u8; KEY_BYTES + TAG_BYTES],
 }
 
 impl Slot {
@@ -63,8 +63,7 @@ impl Slot {
     fn cipher(&self, pool_id: &[u8; 16], secret: &Secret) -> Option<LessSafeKey> {
         match (&secret.0, self.cost) {
             (Form::Password(password), Some(cost)) => {
-                let params =
-                    Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(KEY_BYTES)).ok()?;
+                let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(KEY_BYTES)).ok()?;
                 let mut key = Zeroizing::new([0; KEY_BYTES]);
                 Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
                     .hash_password_into(password, &self.salt, &mut key[..])
@@ -103,7 +102,8 @@ impl Slot {
         let id = from.varint_u32()?;
         let cost = match from.u8()? {
             1 => {
-                let (memory_kib, passes, lanes) = (from.varint_u32()?, from.varint_u32()?, from.varint_u32()?);
+                let (memory_kib, passes, lanes) =
+                    (from.varint_u32()?, from.varint_u32()?, from.varint_u32()?);
                 let is_known = memory_kib <= MEMORY_KIB_MAX && passes <= PASSES_MAX && lanes <= LANES_MAX;
                 if !is_known || Params::new(memory_kib, passes, lanes, Some(KEY_BYTES)).is_err() {
                     return Err(out_of_range("cost of a password"));

@@ -287,6 +287,7 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     all.push(("manifest".into(), whole_manifest()));
     all.push(("segment table".into(), segment_table()));
     all.push(("object of segments".into(), object()));
+    all.extend(crate::encryption::samples::all());
     all.push(("name hashes".into(), hashes()));
     let names = [
         ObjectName { epoch: 0x12, number: 0xabc }.path(),

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::record::{self, Record};
-use crate::encryption::{Keys, Purpose};
 use crate::Result;
+use crate::encryption::{Keys, Purpose};
 use crate::format::codec::{Reader, Writer};
 use crate::simulation::mutant::{self, Mutant};
 
@@ -117,9 +117,7 @@ impl Batch<'_> {
     pub(crate) fn records(&self) -> Result<Vec<Record>> {
         let decrypted = match &self.key.keys {
             None => None,
-            Some(keys) => {
-                Some(keys.decrypt(Purpose::Batch, &self.head.context(self.log), self.payload)?)
-            }
+            Some(keys) => Some(keys.decrypt(Purpose::Batch, &self.head.context(self.log), self.payload)?),
         };
         let mut from = Reader::new(decrypted.as_deref().unwrap_or(self.payload));
         let mut records = Vec::new();
@@ -230,8 +228,9 @@ fn head_at(key: &Key, bytes: &[u8], log: u64) -> Option<Found> {
     let length = from.u32().ok()? as usize;
     let checksum = from.u32().ok()?;
     let own = from.u32().ok()?;
-    let whole =
-        magic == MAGIC && number == log && crc32c::crc32c_append(key.checksum, &bytes[..HEADER_BYTES - 4]) == own;
+    let whole = magic == MAGIC
+        && number == log
+        && crc32c::crc32c_append(key.checksum, &bytes[..HEADER_BYTES - 4]) == own;
     whole.then_some(Found { head: Head { version, sequence, operations, durable }, length, checksum })
 }
 

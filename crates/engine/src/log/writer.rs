@@ -7,8 +7,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::{LogStore, batch, record};
 use crate::address::ItemKind;
 use crate::format::codec::Writer;

@@ -16,6 +16,7 @@ use crate::address::SegmentId;
 use crate::checkpoint::{Checkpointer, is_taken_over};
 use crate::content;
 use crate::defragment::{Fragments, RecentClones};
+use crate::encryption::encrypt_object;
 use crate::format::manifest::{self, Manifest};
 use crate::frame::{DirtyGauge, Frame};
 use crate::kinds::DirectoryTree;
@@ -26,7 +27,6 @@ use crate::namespace::{
     Change, Ending, Interrupt, KNOWN_INODE_BYTES, Locations, NameHasher, ORPHANS, Operation, Outcome, State,
     WriteData,
 };
-use crate::encryption::encrypt_object;
 use crate::object::put_own;
 use crate::pool::Guard;
 use crate::record::{AliasKey, Entry, Name, SideKey};
@@ -634,6 +634,7 @@ impl Inner {
         let used = stored_bytes + self.gauge.get();
         let free = free.map_or(u64::MAX >> 13, |free| free.saturating_sub(self.settings.reserve_bytes));
         Status {
+            encrypted: self.items.keys().is_some(),
             pool_id: self.pool_id.iter().map(|byte| format!("{byte:02x}")).collect(),
             format_version: self.settings.format_version,
             writer_epoch: self.items.epoch(),

@@ -441,8 +441,7 @@ impl Items {
             None => Directory::decode(&bytes, segment, self.pool_mark()),
             Some(keys) => Directory::decrypt(&bytes, segment, self.pool_mark(), keys, record.object),
         };
-        decoded
-            .map_err(|error| Error::with_source(error.kind(), format!("{path}: {error}"), error))
+        decoded.map_err(|error| Error::with_source(error.kind(), format!("{path}: {error}"), error))
     }
 
     /// Verifies what is around the segments of an object: header and footer, and that it says where these lie.

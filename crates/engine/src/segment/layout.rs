@@ -197,11 +197,12 @@ impl Directory {
         keys: &Keys,
         object: ObjectName,
     ) -> Result<Self> {
-        let plain =
-            keys.decrypt(Purpose::Directory, &place_of_directory(segment, object), bytes).map_err(|error| {
+        let plain = keys.decrypt(Purpose::Directory, &place_of_directory(segment, object), bytes).map_err(
+            |error| {
                 let message = format!("the directory of segment {:x}: {error}", segment.0);
                 Error::with_source(error.kind(), message, error)
-            })?;
+            },
+        )?;
         let (key, encoded) =
             plain.split_first_chunk::<ITEM_KEY_BYTES>().ok_or_else(|| out_of_range("directory"))?;
         Ok(Self { key: Some(keys.stored_item_key(key)?), ..Self::decode(encoded, segment, mark)? })
@@ -362,9 +363,9 @@ pub(crate) fn decrypt_object_footer(
     if crc32c::crc32c(list) != checksum {
         return Err(out_of_range("segment footer"));
     }
-    let plain = keys.decrypt(Purpose::Footer, path.as_bytes(), list).map_err(|error| {
-        Error::with_source(error.kind(), format!("the footer: {error}"), error)
-    })?;
+    let plain = keys
+        .decrypt(Purpose::Footer, path.as_bytes(), list)
+        .map_err(|error| Error::with_source(error.kind(), format!("the footer: {error}"), error))?;
     parse_object_footer(&plain, crc32c::crc32c(&plain))
 }
 
