@@ -19,7 +19,7 @@ use offshoot_control::service::{Mounter, Service, ServiceSettings};
 use offshoot_control::wire::{MountBody, MountRequest};
 use offshoot_engine::log::{FileLog, MemoryLog};
 use offshoot_engine::object::{LocalStore, MemoryStore};
-use offshoot_engine::{ErrorKind, Ino, OpenMode, Pool, SetAttributes, Storage, SystemClock};
+use offshoot_engine::{Encryption, ErrorKind, Ino, OpenMode, Pool, SetAttributes, Storage, SystemClock};
 use offshoot_vfs::{Vfs, VfsSettings};
 use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
@@ -98,6 +98,7 @@ impl Daemon {
             return Err(no_pool(place));
         }
         let doors = Doors::open(settings, mount_point)?;
+        let encryption = settings.encryption()?;
         let ground = existing.map_or_else(|| Ground::open(place, mode), Ok)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("offshoot")
@@ -107,7 +108,7 @@ impl Daemon {
             .build()
             .map_err(|error| Failure::new(format!("the runtime cannot start: {error}")))?;
         warn_of_memory(settings.cache.memory_bytes);
-        let pool = open(settings, &ground, mode, accept_loss)?;
+        let pool = open(settings, encryption, &ground, mode, accept_loss)?;
         let checkpoints = on_big_stack("checkpoint", {
             let pool = pool.clone();
             move || futures::executor::block_on(pool.checkpoint_in_background())
@@ -377,9 +378,14 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-fn open(settings: &Settings, ground: &Ground, mode: OpenMode, accept_loss: bool) -> Outcome<Pool> {
+fn open(
+    settings: &Settings,
+    encryption: Option<Encryption>,
+    ground: &Ground,
+    mode: OpenMode,
+    accept_loss: bool,
+) -> Outcome<Pool> {
     let storage = ground.storage.clone();
-    let encryption = settings.encryption()?;
     if encryption.is_some() {
         keep_out_of_dumps();
     }
@@ -423,8 +429,9 @@ pub(crate) fn with_pool<T: Send + 'static>(
     settings: &Settings,
     work: impl FnOnce(&Pool) -> Outcome<T> + Send + 'static,
 ) -> Outcome<T> {
+    let encryption = settings.encryption()?;
     let ground = Ground::open(&settings.storage.place, OpenMode::Existing)?;
-    let pool = open(settings, &ground, OpenMode::Existing, false)?;
+    let pool = open(settings, encryption, &ground, OpenMode::Existing, false)?;
     let working = on_big_stack("work", move || {
         let worked = work(&pool);
         let closed = futures::executor::block_on(pool.close());

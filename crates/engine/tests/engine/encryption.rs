@@ -1,11 +1,14 @@
 //! Encrypted pools: what is stored shows nothing, what was tampered with is refused, and keys can be changed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::executor::block_on;
-use offshoot_engine::log::LogStore;
+use offshoot_engine::log::{LogStore, ObjectLog};
+use offshoot_engine::object::{MemoryStore, ObjectStore};
 use offshoot_engine::{
-    CloneOptions, ErrorKind, Ino, KeyChange, Kind, Pool, Secret, Settings, SlotKind, XattrMode,
+    CloneOptions, ErrorKind, Ino, KeyChange, Kind, OpenMode, Pool, Secret, Settings, SlotKind, Storage,
+    XattrMode, fork,
 };
 
 use crate::world::{
@@ -254,6 +257,50 @@ fn a_new_key_is_for_what_is_written_from_then_on() {
     drop(pool);
     assert_ne!(world.object(&world.object_names("manifests/").pop().unwrap()), newest);
     sound(&world.open());
+}
+
+/// A fork and its parent have the same keys and go on under the same numbers: no content of one may meet a key of the other.
+#[test]
+fn a_fork_of_an_encrypted_pool_opens_with_the_password_and_goes_its_own_way() {
+    let objects: Arc<dyn ObjectStore> = Arc::new(MemoryStore::new());
+    let world = world_with("a password");
+    let open = |objects: &Arc<dyn ObjectStore>, seed: u64| {
+        let log = Arc::new(ObjectLog::new(objects.clone(), seed));
+        let storage = Storage { objects: objects.clone(), log };
+        let mut settings = world.settings.clone();
+        // Both draw their numbers from one seed.
+        settings.encryption = Some(cheap_encryption("a password", 7));
+        block_on(Pool::open(storage, world.clock.clone(), settings, OpenMode::CreateIfMissing))
+    };
+    let parent = open(&objects, 1).unwrap();
+    fill(&parent);
+    let own = Arc::new(MemoryStore::new());
+    block_on(fork::fork(&*objects, &*own, "the parent", 1)).unwrap();
+    let known = block_on(fork::parent_of(&*own)).unwrap().unwrap();
+    let own: Arc<dyn ObjectStore> = own;
+    let store: Arc<dyn ObjectStore> =
+        Arc::new(block_on(fork::ForkStore::open(own.clone(), objects.clone(), known)).unwrap());
+    let child = open(&store, 2).unwrap();
+    for (pool, content) in [(&parent, b"of the parent"), (&child, b"of the fork..")] {
+        file(pool, "own", &content.repeat(5000));
+        block_on(pool.sync()).unwrap();
+        block_on(pool.change_keys(KeyChange::Rotate { drop_others: false })).unwrap();
+        file(pool, "own too", content);
+        block_on(pool.checkpoint()).unwrap();
+        sound(pool);
+    }
+    assert_eq!(read(&parent, at(&parent, "own")), b"of the parent".repeat(5000));
+    assert_eq!(read(&child, at(&child, "own")), b"of the fork..".repeat(5000));
+    drop((parent, child));
+    sound(&open(&objects, 3).unwrap());
+    let child = open(&store, 4).unwrap();
+    sound(&child);
+    assert_eq!(read(&child, at(&child, "own too")), b"of the fork..");
+    for object in block_on(own.list("")).unwrap() {
+        let bytes = block_on(own.get(&object.name, 0, u64::MAX)).unwrap();
+        assert!(!WORDS.iter().any(|word| shows(&bytes, word)), "{}", object.name);
+        assert!(!shows(&bytes, "of the fork"), "{}", object.name);
+    }
 }
 
 /// A power cut anywhere in a change of keys leaves a pool that one of the two secrets opens, with everything in it.

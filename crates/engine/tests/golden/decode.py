@@ -813,7 +813,7 @@ def read_envelope(data):
             need(r.varint() >= 8 and r.varint() >= 1 and r.varint() >= 1, "what a password costs")
         r.take(32 + 48)
     need(len(r.bytes()) > 48 and len(r.bytes()) > 52, "pool keys and box")
-    r.end()
+    need(r.at == len(r.data), "bytes are left over")
     return slots
 
 
