@@ -34,7 +34,7 @@ const KINDS: [(&str, Compression, Size, u64, bool); 7] = [
     ("table", Compression::Lz4, Size::Full, 64, false),
     ("log", Compression::Lz4, Size::Small, 16 << 10, true),
     ("encrypted", Compression::Lz4, Size::Small, 16 << 10, true),
-    ("encrypted-table", Compression::None, Size::Small, 64, false),
+    ("encrypted-table", Compression::Lz4, Size::Full, 64, false),
 ];
 
 fn golden() -> PathBuf {
