@@ -23,10 +23,8 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use parking_lot::RwLock;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf;
 
@@ -35,6 +33,8 @@ pub(crate) use envelope::{Unlocked, decrypt_object, encrypt_object, unlock};
 use keyring::{PoolKey, Ring};
 pub use secret::{Encryption, PasswordCost, Random, Secret};
 
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::{Error, ErrorKind, Result};
 
 const KEY_BYTES: usize = 32;
@@ -73,12 +73,12 @@ pub(crate) struct Keys {
     random: Random,
     ring: RwLock<Ring>,
     /// The pool key for what is written from now on.
-    active: AtomicU32,
+    active: AtomicU64,
 }
 
 impl Keys {
     fn new(pool_id: [u8; 16], random: Random, ring: Ring) -> Self {
-        let active = AtomicU32::new(ring.newest());
+        let active = AtomicU64::new(u64::from(ring.newest()));
         Self { pool_id, random, ring: RwLock::new(ring), active }
     }
 
@@ -87,10 +87,20 @@ impl Keys {
         Self::new(pool_id, encryption.random.clone(), Ring::create(&pool_id, encryption))
     }
 
+    /// The number of the pool key for what is written now.
+    fn active(&self) -> u32 {
+        self.active.load(Ordering::Acquire) as u32
+    }
+
+    /// Writes with the newest pool key from now on.
+    fn activate_newest(&self) {
+        self.active.store(u64::from(self.ring.read().newest()), Ordering::Release);
+    }
+
     /// Encrypts what belongs to `context`.
     pub(crate) fn encrypt(&self, purpose: Purpose, context: &[u8], plain: &[u8]) -> Vec<u8> {
         let ring = self.ring.read();
-        let key = ring.key(self.active.load(Ordering::Acquire)).expect("the active key is in the ring");
+        let key = ring.key(self.active()).expect("the active key is in the ring");
         let mut out = Vec::with_capacity(BOX_HEAD_BYTES + plain.len() + TAG_BYTES);
         out.extend_from_slice(&key.number().to_le_bytes());
         seal_box(key, &self.pool_id, purpose, context, plain, &mut out);
@@ -115,8 +125,7 @@ impl Keys {
         self.random.fill(&mut salt);
         // Writers of one pool differ even if the machine that they run on has been copied with the state of its randomness.
         salt[..8].copy_from_slice(&epoch.to_le_bytes());
-        let number = self.active.load(Ordering::Acquire);
-        self.item_key(number, salt).expect("the active key is in the ring")
+        self.item_key(self.active(), salt).expect("the active key is in the ring")
     }
 
     /// The key that a directory names.

@@ -11,7 +11,8 @@ use futures::executor::block_on;
 use offshoot_engine::object::ObjectStore;
 use offshoot_engine::simulation::{self, FAILPOINTS};
 use offshoot_engine::{
-    Clock, Compression, Encryption, ErrorKind, Ino, Kind, OpenMode, PasswordCost, Pool, Result, Secret, Settings,
+    Clock, Compression, Encryption, ErrorKind, Ino, Kind, OpenMode, PasswordCost, Pool, Result, Secret,
+    Settings,
 };
 use offshoot_vfs::{AccessTime, Vfs, VfsSettings};
 

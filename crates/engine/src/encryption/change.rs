@@ -3,8 +3,6 @@
 //! Slots and keys are part of every manifest, so a change is a checkpoint. It is made twice: with the second the
 //! manifest from before the change is deleted, and with it the slots that it had.
 
-use std::sync::atomic::Ordering;
-
 use super::slot::{SLOTS_MAX, Slot};
 use super::{Encryption, Keys, Ring, Secret};
 use crate::checkpoint::checkpoint_within;
@@ -138,12 +136,12 @@ async fn change_keys(inner: &Inner, change: KeyChange) -> Result<()> {
     };
     let mut checkpointer = inner.checkpointer.lock().await;
     // A manifest that may have been stored already must stay as it is.
-    checkpoint_within(inner, &mut checkpointer).await?;
+    checkpoint_within(inner, &mut checkpointer, false).await?;
     let ring = keys.changed(change, encryption)?;
     *keys.ring.write() = ring;
-    checkpoint_within(inner, &mut checkpointer).await?;
-    checkpoint_within(inner, &mut checkpointer).await?;
+    checkpoint_within(inner, &mut checkpointer, false).await?;
+    checkpoint_within(inner, &mut checkpointer, false).await?;
     // Both manifests that there are have the key now.
-    keys.active.store(keys.ring.read().newest(), Ordering::Release);
+    keys.activate_newest();
     Ok(())
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
 use super::KEY_BYTES;
+use crate::sync::Mutex;
 use crate::{Error, ErrorKind, Result};
 
 /// A password or a key. It is never shown and is wiped when the last copy goes.

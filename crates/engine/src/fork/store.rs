@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::sync::RwLock;
 use async_trait::async_trait;
 use bytes::Bytes;
-use crate::sync::RwLock;
 
 use super::{PARENT, Parent};
 use crate::object::{ObjectInfo, ObjectStore, Space};
