@@ -10,6 +10,7 @@ mod replay;
 use std::sync::Arc;
 
 use crate::checkpoint::{Checkpointer, DeadObjects, checkpoint};
+use crate::encryption::Keys;
 use crate::format::manifest::Manifest;
 use crate::frame::DirtyGauge;
 use crate::log::LogStore;
@@ -92,10 +93,13 @@ async fn attempt_to_open(
         (Some(chosen), _) => chosen,
         (None, _) => {
             refuse_log_without_pool(&*log_store).await?;
-            Chosen::new(first_manifest(&*clock, &settings))
+            let manifest = first_manifest(&*clock, &settings);
+            let create = |encryption| Arc::new(Keys::create(manifest.pool_id, encryption));
+            let keys = settings.encryption.as_ref().map(create);
+            Chosen::new(manifest, keys)
         }
     };
-    let Chosen { manifest, table_base, newest, passed_over } = chosen;
+    let Chosen { manifest, keys, table_base, newest, passed_over } = chosen;
     let metrics = Arc::new(Metrics::default());
     let items = Arc::new(Items::new(
         objects.clone(),
@@ -107,6 +111,7 @@ async fn attempt_to_open(
             segment_bytes: settings.segment_bytes,
             format_version: settings.format_version,
             pool_mark: PoolMark::of(&manifest.pool_id),
+            keys,
         },
         metrics.clone(),
     ));
@@ -189,7 +194,7 @@ async fn attempt_to_open(
     };
     items.set_epoch(taken.epoch);
     log_store.create(number).await?;
-    let key = batch::Key::new(&taken.pool_id, taken.hash_key);
+    let key = batch::Key::new(&taken.pool_id, taken.hash_key).encrypted(items.keys());
     let log = LogWriter::new(log_store.clone(), items.clone(), metrics.clone(), number, key, state.sequence);
     let mut checkpointer = Checkpointer::new(taken, SegmentWriter::new(items.clone()));
     checkpointer.counted = is_all_counted.then_some(0);

@@ -10,7 +10,10 @@ use std::time::Duration;
 use futures::executor::block_on;
 use offshoot_engine::object::ObjectStore;
 use offshoot_engine::simulation::{self, FAILPOINTS};
-use offshoot_engine::{Clock, Compression, ErrorKind, Ino, Kind, OpenMode, Pool, Result, Settings};
+use offshoot_engine::{
+    Clock, Compression, Encryption, ErrorKind, Ino, Kind, OpenMode, PasswordCost, Pool, Result, Secret,
+    Settings,
+};
 use offshoot_vfs::{AccessTime, Vfs, VfsSettings};
 
 use crate::client::{Client, Focus};
@@ -150,6 +153,15 @@ struct Awake {
     trying: Rc<Cell<u32>>,
 }
 
+/// Encryption that is as good as any but for its password, which costs nothing, and its numbers, which the seed repeats.
+fn cheap_encryption(seed: u64) -> Encryption {
+    Encryption {
+        secret: Secret::password("a password").expect("it is not empty"),
+        cost: PasswordCost { memory_kib: 8, passes: 1, lanes: 1 },
+        random: offshoot_engine::Random::seeded(seed),
+    }
+}
+
 type Verdict<T = ()> = std::result::Result<T, String>;
 
 impl World {
@@ -176,6 +188,8 @@ impl World {
             } else {
                 Settings::default().realm_ids
             },
+            // Without a draw, so that what a seed means stays the same.
+            encryption: (seed % 4 == 3).then(|| cheap_encryption(seed)),
             ..Settings::default()
         };
         let truth = Rc::new(RefCell::new(Truth::new(clock.now())));

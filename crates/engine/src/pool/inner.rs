@@ -16,6 +16,7 @@ use crate::address::SegmentId;
 use crate::checkpoint::{Checkpointer, is_taken_over};
 use crate::content;
 use crate::defragment::{Fragments, RecentClones};
+use crate::encryption::encrypt_object;
 use crate::format::manifest::{self, Manifest};
 use crate::frame::{DirtyGauge, Frame};
 use crate::kinds::DirectoryTree;
@@ -569,10 +570,11 @@ impl Inner {
         let path = manifest::path(manifest.number);
         // Only this writer has this epoch, once it has begun.
         let has_begun = self.manifest_number.load(Ordering::Relaxed) + 1 == manifest.number;
+        let bytes = encrypt_object(self.items.keys(), &path, manifest.encode());
         let put = if has_begun {
-            put_own(&**self.items.objects(), &path, manifest.encode()).await
+            put_own(&**self.items.objects(), &path, bytes).await
         } else {
-            self.items.objects().put(&path, vec![manifest.encode()]).await
+            self.items.objects().put(&path, vec![bytes]).await
         };
         match put {
             // A number can be free because others have gone on from it and deleted what was there. Who cannot look does not know
@@ -649,6 +651,7 @@ impl Inner {
         let used = stored_bytes + self.gauge.get();
         let free = free.map_or(u64::MAX >> 13, |free| free.saturating_sub(self.settings.reserve_bytes));
         Status {
+            encrypted: self.items.keys().is_some(),
             pool_id: self.pool_id.iter().map(|byte| format!("{byte:02x}")).collect(),
             format_version: self.settings.format_version,
             writer_epoch: self.items.epoch(),
