@@ -25,6 +25,8 @@ use crate::model::{Model, ROOT, walk};
 use crate::random::{Chance, Random};
 use crate::truth::{Stalls, Truth, Watch};
 
+/// Machines that may try to open the pool one after the other. Who is refused so often is refused for ever.
+const STARTS_MAX: u32 = 500;
 /// Virtual time that a phase may take before somebody must be waiting in vain.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 /// Steps in which at least some minutes of virtual time must pass, else somebody runs in circles.
@@ -252,6 +254,7 @@ impl World {
 
     /// Opens the pool on a new machine, which may die over it several times. `None` if a lie made the pool unreadable.
     fn start(&mut self) -> Verdict<Option<(Machine, Pool)>> {
+        let last = self.machines + STARTS_MAX;
         loop {
             self.machines += 1;
             let machine = Machine(self.machines);
@@ -279,7 +282,7 @@ impl World {
                         ErrorKind::Corrupt => self.media.has_lied(),
                         _ => false,
                     };
-                    if !excused {
+                    if !excused || self.machines >= last {
                         return Err(format!("the pool cannot be opened: {error} ({:?})", error.kind()));
                     }
                     self.executor.kill(machine);
