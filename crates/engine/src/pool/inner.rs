@@ -512,6 +512,10 @@ impl Inner {
 
     /// Flushes what the log writer has taken.
     pub(crate) async fn flush_locked(&self, writer: &mut LogWriter) -> Result<()> {
+        // Who had the log before may have failed to sync it, and no later sync can be believed.
+        if let Some(error) = &self.core.read().stopped {
+            return Err(error.clone());
+        }
         let before = self.metrics.log_bytes.get();
         let put = writer.put_frames().await;
         let are_frames_put = put.is_ok();
