@@ -12,7 +12,7 @@ use offshoot_engine::{
 };
 
 use crate::world::{
-    Random, World, at, cheap_encryption, clone, create, file, kind, new, read, reseal, write,
+    Chance, Random, World, at, cheap_encryption, clone, create, file, kind, new, read, reseal, write,
 };
 
 fn world_with(password: &str) -> World {
