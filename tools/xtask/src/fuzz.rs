@@ -203,7 +203,7 @@ fn start<'a>(places: &Places, target: &'a str, duration: Duration) -> Result<Run
 
 /// What a target says when it panics, and the lines behind: the end of its log is about libraries alone.
 fn reason(said: &str) -> &str {
-    const LINES: usize = 12;
+    const LINES: usize = 11;
     let Some(start) = said.find("panicked at") else { return "" };
     let reason = &said[start..];
     let end = reason.match_indices('\n').nth(LINES).map_or(reason.len(), |(at, _)| at);
