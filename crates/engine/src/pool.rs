@@ -20,7 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub(crate) use guard::Guard;
-pub(crate) use inner::{Inner, NODE_MEMORY_BYTES, Parts};
+pub(crate) use inner::{Inner, NODE_MEMORY_BYTES, Parts, TAKEN_OVER};
 pub use unchanged::Unchanged;
 
 use crate::log::LogStore;

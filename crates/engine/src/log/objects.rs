@@ -19,12 +19,11 @@ use tokio::sync::Mutex;
 
 use super::LogStore;
 use crate::format::codec::{Reader, Writer};
-use crate::object::{ObjectInfo, ObjectStore, put_own};
+use crate::object::{ObjectInfo, ObjectStore, keep_copy, put_own};
 use crate::{Error, ErrorKind, Result};
 
 /// Prefix of all parts of log files.
 pub(crate) const PREFIX: &str = "log/";
-const KEPT_PREFIX: &str = "damaged/";
 /// Parts are no larger, in bytes.
 const PART_BYTES_MAX: usize = 8 << 20;
 /// Requests at one time, where there are many to make.
@@ -274,10 +273,7 @@ impl<S: ObjectStore> LogStore for ObjectLog<S> {
     async fn keep_copy(&self, number: u64) -> Result<()> {
         for object in self.parts(number).await? {
             let bytes = self.get(&object.name).await?;
-            match self.objects.put(&format!("{KEPT_PREFIX}{}", object.name), vec![bytes]).await {
-                Err(error) if error.kind() != ErrorKind::Exists => return Err(error),
-                _ => {}
-            }
+            keep_copy(&self.objects, &object.name, bytes).await?;
         }
         Ok(())
     }
