@@ -70,10 +70,7 @@ impl Places {
     }
 
     fn binary(&self, target: &str) -> Result<PathBuf> {
-        let said = program::output(Command::new("rustc").arg("-vV"), SLACK)?;
-        let host =
-            said.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
-        Ok(self.build.join(host).join("release").join(target))
+        Ok(self.build.join(workspace::host()?).join("release").join(target))
     }
 }
 
