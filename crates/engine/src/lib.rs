@@ -15,6 +15,7 @@ mod content;
 pub mod copy;
 mod damage;
 mod defragment;
+mod descent;
 mod diff;
 mod encryption;
 pub mod error;

@@ -59,6 +59,12 @@ pub struct Status {
     pub memory_bytes_max: u64,
     /// Bytes acknowledged but not yet durable.
     pub unsynced_bytes: u64,
+    /// Operations acknowledged but not yet durable.
+    pub unsynced_operations: u64,
+    /// When the first of them was executed, by the clock of the pool; nothing if all are durable.
+    pub unsynced_since: Option<Timestamp>,
+    /// The log is among the objects of the store, and not on a disk of this machine.
+    pub log_in_store: bool,
     /// Bytes of log since the last checkpoint.
     pub log_bytes: u64,
     /// Time of the last checkpoint.
