@@ -240,6 +240,14 @@ async fn location_of(objects: &dyn ObjectStore, id: u64) -> Result<String> {
     Ok(String::from_utf8_lossy(location).into_owned())
 }
 
+/// Whether a pool keeps objects for the fork with this number.
+///
+/// # Errors
+/// `Store`.
+pub async fn is_kept(objects: &dyn ObjectStore, id: u64) -> Result<bool> {
+    Ok(ids(objects).await?.contains(&id))
+}
+
 /// Lets a fork go that nobody needs any more: the pool may delete what it kept for it alone. The fork cannot be read from then on.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! What the engine reports about a pool: plain data for status, usage, diff, check and scrub.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::{Attributes, Ino, Timestamp};
 
@@ -61,8 +62,8 @@ pub struct Status {
     pub unsynced_bytes: u64,
     /// Operations acknowledged but not yet durable.
     pub unsynced_operations: u64,
-    /// When the first of them was executed, by the clock of the pool; nothing if all are durable.
-    pub unsynced_since: Option<Timestamp>,
+    /// How long ago the first of them was executed; zero if all are durable.
+    pub unsynced_age: Duration,
     /// The log is among the objects of the store, and not on a disk of this machine.
     pub log_in_store: bool,
     /// Bytes of log since the last checkpoint.

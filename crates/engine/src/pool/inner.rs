@@ -666,6 +666,7 @@ impl Inner {
         let tail = core.tail.record_bytes() + core.tail.frame_bytes();
         let Pending { bytes: pending, since } = *self.pending.lock();
         let unsynced_since = since.or(core.tail.since());
+        let unsynced_age = unsynced_since.map_or(Duration::ZERO, |since| self.clock.now().since(since));
         let known = self.locations.lock().len() as u64;
         let gathering = self.items.gathering_bytes();
         let memory = self.items.cached_bytes()
@@ -704,7 +705,7 @@ impl Inner {
             memory_bytes_max: self.settings.memory_bytes,
             unsynced_bytes: tail + pending,
             unsynced_operations: core.state.sequence.saturating_sub(self.durable()),
-            unsynced_since,
+            unsynced_age,
             log_in_store: self.log_store.is_remote(),
             log_bytes: self.log_bytes.load(Ordering::Relaxed),
             last_checkpoint: self.last_checkpoint.lock().0,

@@ -152,20 +152,19 @@ fn what_is_not_durable_is_told_with_its_age() {
     let world = World::new();
     let pool = open(&world, Where::Objects(1));
     let status = || block_on(pool.status());
-    assert_eq!((status().unsynced_operations, status().unsynced_since), (0, None));
+    assert_eq!((status().unsynced_operations, status().unsynced_age), (0, Duration::ZERO));
     file(&pool, "f", b"x");
-    let first = world.clock.now();
     world.clock.step();
     file(&pool, "g", b"x");
-    assert_eq!((status().unsynced_operations, status().unsynced_since), (4, Some(first)));
+    assert_eq!((status().unsynced_operations, status().unsynced_age), (4, Duration::from_secs(1)));
     world.objects.fail_nth(Call::Put, 1, Fault::Refused(ErrorKind::Store));
     assert_eq!(kind(block_on(pool.sync())), Some(ErrorKind::Store));
     world.clock.step();
     file(&pool, "h", b"x");
-    assert_eq!((status().unsynced_operations, status().unsynced_since), (6, Some(first)));
+    assert_eq!((status().unsynced_operations, status().unsynced_age), (6, Duration::from_secs(2)));
     assert!(status().unsynced_bytes > 0);
     block_on(pool.sync()).unwrap();
-    assert_eq!((status().unsynced_operations, status().unsynced_since), (0, None));
+    assert_eq!((status().unsynced_operations, status().unsynced_age), (0, Duration::ZERO));
     assert_eq!(status().unsynced_bytes, 0);
 }
 
