@@ -56,6 +56,8 @@ metrics! {
     frames_stored,
     /// Bytes of segments written.
     segment_bytes,
+    /// Reads of segments, each one call to the store.
+    fetches,
     /// Nodes and frames read from segments.
     items_fetched,
     /// Nodes and frames that were found damaged or missing.

@@ -97,14 +97,18 @@ async fn attempt_to_open(
     };
     let Chosen { manifest, table_base, newest, passed_over } = chosen;
     let metrics = Arc::new(Metrics::default());
+    // What is read ahead of a store at a distance takes its memory from the frames.
+    let ahead_bytes = if objects.is_distant() { settings.memory_bytes / 16 } else { 0 };
     let items = Arc::new(Items::new(
         objects.clone(),
         ItemsSettings {
             compression: settings.compression,
             node_cache_bytes: settings.memory_bytes * 28 / 100,
-            frame_cache_bytes: settings.memory_bytes * 28 / 100,
+            frame_cache_bytes: settings.memory_bytes * 28 / 100 - ahead_bytes,
+            ahead_bytes,
             directory_cache_bytes: settings.memory_bytes * 4 / 100,
             segment_bytes: settings.segment_bytes,
+            putting_bytes_max: settings.memory_bytes / 6,
             format_version: settings.format_version,
             pool_mark: PoolMark::of(&manifest.pool_id),
         },

@@ -17,6 +17,8 @@ mod damage;
 mod defragment;
 #[path = "engine/fork.rs"]
 mod fork;
+#[path = "engine/distant.rs"]
+mod distant;
 #[path = "engine/golden.rs"]
 mod golden;
 #[path = "engine/limits.rs"]

@@ -87,6 +87,8 @@ pub(crate) struct Inner {
     pub(crate) pool_id: [u8; 16],
     /// Where files may be fragmented.
     pub(crate) fragments: Mutex<Fragments>,
+    /// What is read in order, and what lies ahead of it.
+    pub(super) read_ahead: super::ReadAhead,
     /// Removed inodes that can no longer be reached.
     pub(super) unreachable: Mutex<Vec<Ino>>,
     /// Told when memory was freed.
@@ -170,6 +172,7 @@ impl Inner {
             hasher: parts.hasher,
             gauge: parts.gauge,
             fragments: Mutex::default(),
+            read_ahead: super::ReadAhead::default(),
             unreachable: Mutex::default(),
             progress: Notify::new(),
             resumed: Notify::new(),
@@ -551,6 +554,7 @@ impl Inner {
             tracing::error!(%error, "the pool accepts no changes any more");
             core.stopped = Some(error.clone());
         }
+        self.read_ahead.work.notify_one();
         self.progress.notify_waiters();
         error
     }

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quick_cache::Weighter;
 use rustc_hash::FxHashMap;
+use tokio::sync::Semaphore;
 
+use super::ahead::Ahead;
 use super::cache::{Cache, FrameWeight, NodeWeight, cache};
+use super::fetch::{Fetched, Sought};
 use super::layout::{
     Directory, FOOTER_TAIL_BYTES, FooterEntry, HEADER_BYTES, check_header, parse_footer_tail, parse_header,
     parse_object_footer,
@@ -29,14 +32,18 @@ pub(crate) struct ItemsSettings {
     pub(crate) node_cache_bytes: u64,
     pub(crate) frame_cache_bytes: u64,
     pub(crate) directory_cache_bytes: u64,
+    /// Of what is read ahead.
+    pub(crate) ahead_bytes: u64,
     pub(crate) segment_bytes: u64,
+    /// Bytes of segments that one writer has on their way to the store at a time, if it is more than one.
+    pub(crate) putting_bytes_max: u64,
     /// Of the format that is written, the newest that is read.
     pub(crate) format_version: u32,
     pub(crate) pool_mark: PoolMark,
 }
 
 #[derive(Clone)]
-struct DirectoryWeight;
+pub(super) struct DirectoryWeight;
 
 impl Weighter<(SegmentId, ObjectName), Arc<Directory>> for DirectoryWeight {
     fn weight(&self, _: &(SegmentId, ObjectName), directory: &Arc<Directory>) -> u64 {
@@ -57,9 +64,9 @@ pub(crate) struct Items {
     pub(super) objects: Arc<dyn ObjectStore>,
     pub(super) settings: ItemsSettings,
     pub(super) metrics: Arc<Metrics>,
-    nodes: Cache<Address, AnyNode, NodeWeight>,
-    frames: Cache<Address, Bytes, FrameWeight>,
-    directories: Cache<(SegmentId, ObjectName), Arc<Directory>, DirectoryWeight>,
+    pub(super) nodes: Cache<Address, AnyNode, NodeWeight>,
+    pub(super) frames: Cache<Address, Bytes, FrameWeight>,
+    pub(super) directories: Cache<(SegmentId, ObjectName), Arc<Directory>, DirectoryWeight>,
     /// Items that were written and that no count knows yet, with the checkpoint interval in which they were made.
     born: Mutex<FxHashMap<Address, Born>>,
     changed_nodes: ChangedNodes,
@@ -74,6 +81,12 @@ pub(crate) struct Items {
     object_bytes: Mutex<FxHashMap<ObjectName, u64>>,
     /// Segments that are still being gathered or put.
     pub(super) gathering: Mutex<FxHashMap<SegmentId, Arc<Gathering>>>,
+    /// A call to the store takes a round trip.
+    pub(super) distant: bool,
+    /// What was read before anybody asked for it.
+    pub(super) ahead: Mutex<Ahead>,
+    /// What is being read; closed when that has ended.
+    pub(super) under_way: Mutex<FxHashMap<Sought, Arc<Semaphore>>>,
     next_segment: AtomicU64,
     pub(super) epoch: AtomicU64,
 }
@@ -81,6 +94,9 @@ pub(crate) struct Items {
 impl Items {
     pub(crate) fn new(objects: Arc<dyn ObjectStore>, settings: ItemsSettings, metrics: Arc<Metrics>) -> Self {
         Self {
+            distant: objects.is_distant(),
+            ahead: Mutex::new(Ahead::new(settings.ahead_bytes)),
+            under_way: Mutex::default(),
             objects,
             metrics,
             nodes: cache(settings.node_cache_bytes, 12 << 10, NodeWeight),
@@ -188,7 +204,7 @@ impl Items {
 
     /// Bytes in the caches.
     pub(crate) fn cached_bytes(&self) -> u64 {
-        self.nodes.weight() + self.frames.weight() + self.directories.weight()
+        self.nodes.weight() + self.frames.weight() + self.directories.weight() + self.ahead.lock().bytes()
     }
 
     /// Whether a segment is not in the store yet.
@@ -233,6 +249,13 @@ impl Items {
         if let Some(node) = self.nodes.get(&missing.address) {
             return Ok(node);
         }
+        if self.distant {
+            for (_, item) in self.bring(&[missing]).await {
+                if let Fetched::Node(node) = item {
+                    return Ok(node);
+                }
+            }
+        }
         let bytes = self.read(missing.address, missing.kind).await?;
         let node = AnyNode::decode(missing.kind, &bytes, missing.address).map_err(|error| {
             let message = format!("node {:?} cannot be decoded", missing.address);
@@ -254,6 +277,13 @@ impl Items {
         if let Some(bytes) = self.frames.get(&address) {
             return Ok(bytes);
         }
+        if self.distant {
+            for (_, item) in self.bring(&[Missing { address, kind: ItemKind::Frame }]).await {
+                if let Fetched::Frame(bytes) = item {
+                    return Ok(bytes);
+                }
+            }
+        }
         let bytes = self.read(address, ItemKind::Frame).await?;
         self.frames.insert(address, bytes.clone());
         Ok(bytes)
@@ -263,6 +293,8 @@ impl Items {
     pub(crate) async fn frame_once(&self, address: Address) -> Result<Bytes> {
         match self.frames.get(&address) {
             Some(bytes) => Ok(bytes),
+            // It was brought with others, or is read with what lies beside it.
+            None if self.distant => self.frame(address).await,
             None => self.read(address, ItemKind::Frame).await,
         }
     }
@@ -307,6 +339,7 @@ impl Items {
                 .get(&path, item.offset, u64::from(item.stored_length))
                 .await
                 .map_err(|error| absent(&path, error))?;
+            self.metrics.fetches.add(1);
             self.metrics.items_fetched.add(1);
             self.metrics.fetched_bytes.add(stored.len() as u64);
             return item

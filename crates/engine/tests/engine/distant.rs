@@ -1,0 +1,390 @@
+//! Pools on a store that is far away: how many calls they take, and how many at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::executor::block_on;
+use offshoot_engine::log::MemoryLog;
+use offshoot_engine::object::{Call, DistantStore, Fault, FaultStore, MemoryStore, ObjectStore, Traffic};
+use offshoot_engine::{
+    Clock, Compression, ErrorKind, Ino, Kind, OpenMode, Pool, Settings, Storage, SystemClock,
+};
+
+use crate::world::{at, create, file, kind, list, read, write};
+
+type Store = DistantStore<FaultStore<MemoryStore>>;
+
+struct Far {
+    objects: Arc<Store>,
+    log: Arc<MemoryLog>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+}
+
+impl Far {
+    fn new(round_trip: Duration, settings: Settings) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let store = FaultStore::new(MemoryStore::new());
+        Self {
+            objects: Arc::new(DistantStore::new(store, clock.clone(), round_trip)),
+            log: Arc::new(MemoryLog::new()),
+            clock,
+            settings,
+        }
+    }
+
+    fn open(&self) -> Pool {
+        let storage = Storage { objects: self.objects.clone(), log: self.log.clone() };
+        let open = Pool::open(storage, self.clock.clone(), self.settings.clone(), OpenMode::CreateIfMissing);
+        block_on(open).unwrap()
+    }
+
+    /// The pool with nothing of it in memory.
+    fn reopen(&self, pool: Pool) -> Pool {
+        block_on(pool.close()).unwrap();
+        drop(pool);
+        let pool = self.open();
+        self.objects.take_traffic();
+        pool
+    }
+
+    fn count<T>(&self, work: impl FnOnce() -> T) -> (T, Traffic, Duration) {
+        self.objects.take_traffic();
+        let start = Instant::now();
+        let done = work();
+        (done, self.objects.take_traffic(), start.elapsed())
+    }
+}
+
+fn settings() -> Settings {
+    Settings { reserve_bytes: 0, compression: Compression::None, ..Settings::default() }
+}
+
+/// Runs `work` while the pool reads ahead.
+fn with_background<T>(pool: &Pool, work: impl FnOnce() -> T) -> T {
+    let background = pool.clone();
+    let thread = std::thread::spawn(move || block_on(background.fetch_in_background()));
+    let done = work();
+    block_on(pool.close()).unwrap();
+    thread.join().unwrap();
+    done
+}
+
+fn bytes(seed: u64, length: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut bytes = vec![0; length];
+    random.fill(&mut bytes);
+    bytes
+}
+
+/// A tree of `directories` with `files` each, like sources.
+fn tree(pool: &Pool, directories: usize, files: usize) {
+    for d in 0..directories {
+        create(pool, Ino::ROOT, &format!("directory-{d:05}"), Kind::Directory);
+        let parent = at(pool, &format!("directory-{d:05}"));
+        for f in 0..files {
+            create(pool, parent, &format!("some_file_name_{f:05}.txt"), Kind::File);
+        }
+    }
+}
+
+/// All names and attributes, as `find -ls` asks for them.
+fn walk(pool: &Pool, directory: Ino) -> usize {
+    let mut count = 0;
+    for item in list(pool, directory) {
+        let found = block_on(pool.lookup(directory, &item.name)).unwrap();
+        count += 1;
+        if found.kind == Kind::Directory {
+            count += walk(pool, found.ino);
+        }
+        pool.forget(found.ino, 1);
+    }
+    count
+}
+
+#[test]
+fn full_segments_are_put_several_at_a_time() {
+    let far = Far::new(Duration::from_millis(200), Settings { segment_bytes: 1 << 20, ..settings() });
+    let pool = far.open();
+    let content = bytes(1, 24 << 20);
+    file(&pool, "f", b"");
+    write(&pool, at(&pool, "f"), 0, &content);
+    let (_, traffic, _) = far.count(|| block_on(pool.sync()).unwrap());
+    assert!(traffic.puts >= 23, "{traffic:?}");
+    assert!((4..=8).contains(&traffic.at_once_max), "{traffic:?}");
+    let pool = far.reopen(pool);
+    assert!(read(&pool, at(&pool, "f")) == content);
+}
+
+#[test]
+fn a_put_that_fails_among_others_is_tried_again() {
+    for nth in [1, 4, 9] {
+        let far = Far::new(Duration::from_millis(1), Settings { segment_bytes: 1 << 20, ..settings() });
+        let pool = far.open();
+        let content = bytes(nth, 12 << 20);
+        file(&pool, "f", b"");
+        write(&pool, at(&pool, "f"), 0, &content);
+        let faults = far.objects.inner();
+        faults.fail_nth(Call::Put, nth, Fault::Refused(ErrorKind::NoSpace));
+        faults.fail_nth(Call::Put, nth + 1, Fault::Refused(ErrorKind::NoSpace));
+        assert_eq!(kind(block_on(pool.sync())), Some(ErrorKind::NoSpace));
+        block_on(pool.sync()).unwrap();
+        // Power goes: what was synced is there.
+        drop(pool);
+        let pool = far.open();
+        assert!(read(&pool, at(&pool, "f")) == content);
+    }
+}
+
+#[test]
+fn a_cold_walk_reads_nodes_by_the_hundred() {
+    let far = Far::new(Duration::ZERO, Settings { compression: Compression::Lz4, ..settings() });
+    let pool = far.open();
+    tree(&pool, 100, 100);
+    let pool = far.reopen(pool);
+    let (count, traffic, _) = far.count(|| walk(&pool, Ino::ROOT));
+    assert_eq!(count, 10_100);
+    assert!(traffic.gets <= 20, "{traffic:?}");
+    let pool = far.reopen(pool);
+    let (count, traffic, _) = far.count(|| with_background(&pool, || walk(&pool, Ino::ROOT)));
+    assert_eq!(count, 10_100);
+    assert!(traffic.gets <= 20, "{traffic:?}");
+}
+
+#[test]
+fn many_small_files_are_read_with_their_neighbours() {
+    let far = Far::new(Duration::ZERO, settings());
+    let pool = far.open();
+    for n in 0..1000 {
+        file(&pool, &format!("f{n}"), &bytes(n, 2000));
+    }
+    let pool = far.reopen(pool);
+    let names: Vec<_> =
+        list(&pool, Ino::ROOT).into_iter().map(|item| String::from_utf8(item.name).unwrap()).collect();
+    let (_, traffic, _) = far.count(|| {
+        for name in &names {
+            let n: u64 = name[1..].parse().unwrap();
+            assert!(read(&pool, at(&pool, name)) == bytes(n, 2000), "{name}");
+        }
+    });
+    assert!(traffic.gets <= 20, "{traffic:?}");
+}
+
+#[test]
+fn one_read_of_many_frames_is_few_calls_at_a_time() {
+    let far = Far::new(Duration::from_millis(10), settings());
+    let pool = far.open();
+    let content = bytes(3, 16 << 20);
+    file(&pool, "f", b"");
+    write(&pool, at(&pool, "f"), 0, &content);
+    let pool = far.reopen(pool);
+    let ino = at(&pool, "f");
+    let (found, traffic, _) = far.count(|| read(&pool, ino));
+    assert!(found == content);
+    assert!(traffic.gets <= 12, "{traffic:?}");
+    assert!(traffic.at_once_max >= 3, "{traffic:?}");
+}
+
+#[test]
+fn a_file_that_is_read_in_order_is_read_ahead() {
+    let far = Far::new(Duration::from_millis(10), settings());
+    let pool = far.open();
+    let content = bytes(4, 48 << 20);
+    file(&pool, "f", b"");
+    write(&pool, at(&pool, "f"), 0, &content);
+    let pool = far.reopen(pool);
+    let (_, traffic, _) = far.count(|| {
+        with_background(&pool, || {
+            let ino = at(&pool, "f");
+            for (n, expected) in content.chunks(128 << 10).enumerate() {
+                let mut found = Vec::new();
+                block_on(pool.read(ino, (n as u64) << 17, 128 << 10, &mut found)).unwrap();
+                assert!(found == expected, "at {n}");
+            }
+        })
+    });
+    assert!(traffic.gets <= 60, "{traffic:?}");
+    assert!(traffic.at_once_max >= 4, "{traffic:?}");
+    assert!(traffic.got_bytes <= content.len() as u64 * 11 / 10, "{traffic:?}");
+}
+
+#[test]
+fn random_reads_pay_for_what_they_read() {
+    let far = Far::new(Duration::ZERO, settings());
+    let pool = far.open();
+    let content = bytes(5, 64 << 20);
+    file(&pool, "f", b"");
+    write(&pool, at(&pool, "f"), 0, &content);
+    let pool = far.reopen(pool);
+    let ino = at(&pool, "f");
+    let mut random = fastrand::Rng::with_seed(1);
+    let (_, traffic, _) = far.count(|| {
+        with_background(&pool, || {
+            for _ in 0..100 {
+                let from = random.usize(..content.len() - 4096);
+                let mut found = Vec::new();
+                block_on(pool.read(ino, from as u64, 4096, &mut found)).unwrap();
+                assert!(found == content[from..from + 4096]);
+            }
+        })
+    });
+    assert!(traffic.gets <= 115, "{traffic:?}");
+    assert!(traffic.got_bytes <= 115 * (160 << 10), "{traffic:?}");
+}
+
+#[test]
+fn who_wants_the_same_waits_for_the_same_call() {
+    let far = Far::new(Duration::from_millis(100), settings());
+    let pool = far.open();
+    let content = bytes(6, 128 << 10);
+    file(&pool, "f", b"");
+    write(&pool, at(&pool, "f"), 0, &content);
+    let pool = far.reopen(pool);
+    let ino = at(&pool, "f");
+    far.objects.take_traffic();
+    let reads: Vec<_> = (0..8)
+        .map(|_| {
+            let pool = pool.clone();
+            std::thread::spawn(move || read(&pool, ino))
+        })
+        .collect();
+    for thread in reads {
+        assert!(thread.join().unwrap() == content);
+    }
+    let traffic = far.objects.take_traffic();
+    assert!(traffic.gets <= 2, "{traffic:?}");
+}
+
+/// What is read ahead fails without harm, and what is damaged is told by who needs it.
+#[test]
+fn damage_in_what_is_read_along_hurts_nobody_else() {
+    let far = Far::new(Duration::ZERO, settings());
+    let pool = far.open();
+    for n in 0..64 {
+        let ino = file(&pool, &format!("f{n}"), b"");
+        write(&pool, ino, 0, &bytes(n, 100 << 10));
+    }
+    let pool = far.reopen(pool);
+    let faults = far.objects.inner();
+    let largest =
+        block_on(faults.list("segments/")).unwrap().into_iter().max_by_key(|object| object.size).unwrap();
+    block_on(faults.flip_bit(&largest.name, largest.size / 2 * 8)).unwrap();
+    let damaged: Vec<u64> = (0..64)
+        .filter(|n| {
+            let ino = at(&pool, &format!("f{n}"));
+            let mut found = Vec::new();
+            let answer = block_on(pool.read(ino, 0, 1 << 20, &mut found));
+            assert!(matches!(kind(answer), None | Some(ErrorKind::Corrupt)));
+            found != bytes(*n, 100 << 10)
+        })
+        .collect();
+    assert_eq!(damaged.len(), 1, "{damaged:?}");
+    faults.fail_randomly(1, 3);
+    let mut failed = 0;
+    for n in 0..64 {
+        let ino = loop {
+            if let Ok(found) = block_on(pool.lookup(Ino::ROOT, format!("f{n}").as_bytes())) {
+                break found.ino;
+            }
+        };
+        let mut found = Vec::new();
+        match block_on(pool.read(ino, 0, 1 << 20, &mut found)) {
+            Ok(()) => assert!(found == bytes(n, 100 << 10)),
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Store), "{error}");
+                failed += 1;
+            }
+        }
+    }
+    assert!(failed < 64);
+}
+
+/// Prints figures: `cargo test --release -p offshoot-engine --test engine -- --ignored --nocapture distant::figures`.
+#[test]
+#[ignore = "it measures, and takes a while"]
+fn figures() {
+    let round_trip = Duration::from_millis(30);
+    let show = |what: &str, traffic: Traffic, time: Duration| {
+        println!(
+            "{what}: {:.2} s, {} gets of {:.1} MiB, {} puts of {:.1} MiB, at most {} at a time",
+            time.as_secs_f64(),
+            traffic.gets,
+            traffic.got_bytes as f64 / 1048576.0,
+            traffic.puts,
+            traffic.put_bytes as f64 / 1048576.0,
+            traffic.at_once_max
+        );
+    };
+    let far = Far::new(round_trip, Settings { compression: Compression::Lz4, ..settings() });
+    let pool = far.open();
+    tree(&pool, 1000, 100);
+    let pool = far.reopen(pool);
+    let (count, traffic, time) = far.count(|| with_background(&pool, || walk(&pool, Ino::ROOT)));
+    show(&format!("cold walk of {count} inodes"), traffic, time);
+
+    let far = Far::new(round_trip, Settings { segment_bytes: 16 << 20, ..settings() });
+    let pool = far.open();
+    const LENGTH: usize = 256 << 20;
+    let content = bytes(9, LENGTH);
+    let ino = file(&pool, "f", b"");
+    let (_, traffic, time) = far.count(|| {
+        for (n, part) in content.chunks(1 << 20).enumerate() {
+            block_on(pool.write(ino, (n as u64) << 20, Bytes::copy_from_slice(part), false)).unwrap();
+        }
+        block_on(pool.checkpoint()).unwrap();
+    });
+    show("write of 256 MiB and a checkpoint", traffic, time);
+    let pool = far.reopen(pool);
+    let (_, traffic, time) = far.count(|| {
+        with_background(&pool, || {
+            let ino = at(&pool, "f");
+            for n in 0..LENGTH >> 17 {
+                let mut found = Vec::new();
+                block_on(pool.read(ino, (n as u64) << 17, 128 << 10, &mut found)).unwrap();
+            }
+        })
+    });
+    show("cold read of 256 MiB, 128 KiB at a time", traffic, time);
+    let ranges = || async {
+        use futures::stream::StreamExt as _;
+        let objects = far.objects.list("segments/").await.unwrap();
+        let ranges: Vec<_> = objects
+            .into_iter()
+            .flat_map(|object| (0..object.size).step_by(2 << 20).map(move |at| (object.name.clone(), at)))
+            .collect();
+        let gets = ranges.into_iter().map(|(name, at)| {
+            let store = far.objects.clone();
+            async move { store.get(&name, at, 2 << 20).await.unwrap().len() }
+        });
+        futures::stream::iter(gets).buffer_unordered(16).collect::<Vec<_>>().await
+    };
+    let (_, traffic, time) = far.count(|| block_on(ranges()));
+    show("the same bytes in ranges of 2 MiB, 16 at a time", traffic, time);
+
+    let pool = far.open();
+    let ino = at(&pool, "f");
+    let mut random = fastrand::Rng::with_seed(1);
+    let (_, traffic, time) = far.count(|| {
+        for _ in 0..50 {
+            let mut found = Vec::new();
+            block_on(pool.read(ino, random.u64(..LENGTH as u64 - 4096), 4096, &mut found)).unwrap();
+        }
+    });
+    show("50 random reads of 4 KiB", traffic, time);
+
+    let far = Far::new(round_trip, settings());
+    let pool = far.open();
+    for n in 0..2000 {
+        file(&pool, &format!("f{n}"), &bytes(n, 3000));
+    }
+    let pool = far.reopen(pool);
+    let (_, traffic, time) = far.count(|| {
+        with_background(&pool, || {
+            for item in list(&pool, Ino::ROOT) {
+                read(&pool, at(&pool, &String::from_utf8(item.name).unwrap()));
+            }
+        })
+    });
+    show("cold read of 2,000 files of 3,000 bytes", traffic, time);
+}
