@@ -55,8 +55,8 @@ pub(crate) struct Daemon {
     mounts: Arc<FuseMounts>,
     stop: watch::Sender<bool>,
     servers: Vec<tokio::task::JoinHandle<()>>,
-    /// The checkpointing and the flushing thread.
-    background: [std::thread::JoinHandle<()>; 2],
+    /// The threads that make checkpoints, flush and fetch.
+    background: [std::thread::JoinHandle<()>; 3],
     socket: PathBuf,
     created: bool,
     _watchdog: Option<Watchdog>,
@@ -91,6 +91,9 @@ impl Daemon {
         let doors = Doors::open(settings, mount_point)?;
         let ground = existing.map_or_else(|| Ground::open(place, mode, runtime.handle()), Ok)?;
         warn_of_memory(settings.cache.memory_bytes);
+        if settings.cache.disk.is_some() && matches!(place, Place::Directory(_) | Place::Memory) {
+            tracing::warn!("a local pool needs no disk cache; cache.dir is not used");
+        }
         let pool = open(settings, &ground, mode, accept_loss)?;
         let checkpoints = on_big_stack("checkpoint", {
             let pool = pool.clone();
@@ -99,6 +102,10 @@ impl Daemon {
         let flushes = on_big_stack("flush", {
             let pool = pool.clone();
             move || futures::executor::block_on(pool.flush_in_background())
+        })?;
+        let fetches = on_big_stack("fetch", {
+            let pool = pool.clone();
+            move || futures::executor::block_on(pool.fetch_in_background())
         })?;
         let access_time = match settings.access_time {
             AccessTime::Relatime => offshoot_vfs::AccessTime::Relatime,
@@ -134,7 +141,7 @@ impl Daemon {
             mounts,
             stop: watch::Sender::new(false),
             servers: Vec::new(),
-            background: [checkpoints, flushes],
+            background: [checkpoints, flushes, fetches],
             socket: settings.socket(),
             created: ground.is_new,
             _watchdog: watchdog,

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use offshoot_bucket::BucketUrl;
-use offshoot_engine::Compression;
+use offshoot_engine::{Compression, DiskCacheSettings};
 
 pub(crate) use bucket::Bucket;
 pub(crate) use template::TEMPLATE;
@@ -54,6 +54,8 @@ pub(crate) struct Storage {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Cache {
     pub(crate) memory_bytes: u64,
+    /// On a disk of this machine, for a pool in an object store.
+    pub(crate) disk: Option<DiskCacheSettings>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +101,7 @@ impl Default for Settings {
                 capacity_bytes: None,
                 defragment: true,
             },
-            cache: Cache { memory_bytes: memory::default_bytes() },
+            cache: Cache { memory_bytes: memory::default_bytes(), disk: None },
             control: Control {
                 socket: Some(PathBuf::from(crate::connection::SYSTEM_SOCKET)),
                 addresses: Vec::new(),
@@ -169,6 +171,7 @@ impl Settings {
         offshoot_engine::Settings {
             compression: self.storage.compression,
             memory_bytes: self.cache.memory_bytes,
+            disk_cache: self.cache.disk.clone(),
             flush_interval: self.storage.flush_interval,
             capacity_bytes: self.storage.capacity_bytes,
             defragment: self.storage.defragment,
@@ -235,6 +238,8 @@ mod tests {
         let settings = parse(&uncommented).unwrap();
         assert_eq!(settings.fuse.mount_point.unwrap(), Path::new("/mnt/offshoot"));
         assert_eq!(settings.control.addresses.len(), 1);
+        let disk = settings.cache.disk.as_ref().unwrap();
+        assert_eq!((disk.directory.to_str(), disk.size_bytes), (Some("/var/cache/offshoot"), 100 << 30));
     }
 
     #[test]
@@ -273,7 +278,6 @@ mod tests {
             ("[servers.nbd]\naddresses = [\"127.0.0.1:10809\"]", "nbd"),
             ("[servers.nfs]", "nfs"),
             ("[aws]\nregoin = \"x\"", "regoin"),
-            ("[cache]\ndir = \"/x\"", "cache.dir"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(word) && error.starts_with("x.toml: "), "{text}: {error}");
@@ -311,6 +315,10 @@ mod tests {
             ("aws = 1", "aws"),
             ("[cache]\nmemory_size_gb = -1.0", "memory_size_gb"),
             ("[cache]\nmemory_size_gb = 0.001", "at least"),
+            ("[cache]\ndir = \"/x\"", "needs `cache.disk_size_gb`"),
+            ("[cache]\ndisk_size_gb = 10", "needs `cache.dir`"),
+            ("[cache]\ndir = \"x\"\ndisk_size_gb = 10", "absolute"),
+            ("[cache]\ndir = \"/x\"\ndisk_size_gb = 0.01", "at least"),
             ("[control]\naddresses = [\"127.0.0.1:7660\"]", "token_file"),
             ("[control]\naddresses = [\"nowhere\"]", "addresses"),
             ("[servers.fuse]\naccess_time = \"strict\"", "relatime"),

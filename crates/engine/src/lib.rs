@@ -16,6 +16,7 @@ pub mod copy;
 mod damage;
 mod defragment;
 mod diff;
+mod disk_cache;
 pub mod error;
 pub mod fork;
 mod format;
@@ -49,6 +50,7 @@ mod tree;
 mod usage;
 
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use disk_cache::DiskCacheSettings;
 pub use error::{Error, ErrorKind, Result};
 pub use inode::{Attributes, Ino, Kind};
 pub use namespace::KNOWN_INODE_BYTES;

@@ -60,6 +60,8 @@ metrics! {
     fetches,
     /// Nodes and frames read from segments.
     items_fetched,
+    /// Nodes and frames read from the disk cache.
+    disk_cache_hits,
     /// Nodes and frames that were found damaged or missing.
     items_unreadable,
     /// Bytes read from segments.

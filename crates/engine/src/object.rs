@@ -87,7 +87,7 @@ pub trait ObjectStore: Send + Sync + 'static {
 
     /// True if a call takes a round trip through a network. Then the pool has several calls under way at a time, reads what lies
     /// between and beside what it needs, and reads ahead.
-    fn is_distant(&self) -> bool {
+    fn is_remote(&self) -> bool {
         false
     }
 }
@@ -138,7 +138,7 @@ impl<S: ObjectStore + ?Sized> ObjectStore for Arc<S> {
         (**self).counters()
     }
 
-    fn is_distant(&self) -> bool {
-        (**self).is_distant()
+    fn is_remote(&self) -> bool {
+        (**self).is_remote()
     }
 }

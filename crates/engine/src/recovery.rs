@@ -10,6 +10,7 @@ mod replay;
 use std::sync::Arc;
 
 use crate::checkpoint::{Checkpointer, DeadObjects, checkpoint};
+use crate::disk_cache::DiskCache;
 use crate::format::manifest::Manifest;
 use crate::frame::DirtyGauge;
 use crate::log::LogStore;
@@ -98,13 +99,24 @@ async fn attempt_to_open(
     let Chosen { manifest, table_base, newest, passed_over } = chosen;
     let metrics = Arc::new(Metrics::default());
     // What is read ahead of a store at a distance takes its memory from the frames.
-    let ahead_bytes = if objects.is_distant() { settings.memory_bytes / 16 } else { 0 };
+    let ahead_bytes = if objects.is_remote() { settings.memory_bytes / 16 } else { 0 };
+    let index_bytes = settings.memory_bytes / 16;
+    let disk_cache = if objects.is_remote() { settings.disk_cache.as_ref() } else { None };
+    let disk_cache = disk_cache.and_then(|cache| {
+        DiskCache::open(cache, &manifest.pool_id, manifest.epoch, index_bytes)
+            .map_err(|error| {
+                tracing::warn!(%error, directory = ?cache.directory, "there is no disk cache; the pool works without it");
+            })
+            .ok()
+    });
+    let index_bytes = if disk_cache.is_some() { index_bytes } else { 0 };
     let items = Arc::new(Items::new(
         objects.clone(),
+        disk_cache,
         ItemsSettings {
             compression: settings.compression,
             node_cache_bytes: settings.memory_bytes * 28 / 100,
-            frame_cache_bytes: settings.memory_bytes * 28 / 100 - ahead_bytes,
+            frame_cache_bytes: settings.memory_bytes * 28 / 100 - ahead_bytes - index_bytes,
             ahead_bytes,
             directory_cache_bytes: settings.memory_bytes * 4 / 100,
             segment_bytes: settings.segment_bytes,
@@ -125,6 +137,9 @@ async fn attempt_to_open(
     log_store.take_over(writable, number).await?;
     failpoint("open_after_taking_over_before_adopting").await;
     let adopted = adopt::adopt_segments(&*objects, &items, !passed_over.is_empty()).await?;
+    if let Some(disk) = items.disk_cache() {
+        disk.drop_from(items.next_segment());
+    }
     failpoint("open_after_adopting_before_replay").await;
 
     if items.next_segment() > SEGMENTS_MAX {
@@ -223,6 +238,11 @@ async fn attempt_to_open(
     let taken = inner.checkpointer.lock().await.manifest.clone();
     failpoint("open_after_log_before_manifest").await;
     inner.put_manifest(&taken).await?;
+    if let Some(disk) = inner.items.disk_cache()
+        && let Err(error) = disk.begin(taken.epoch)
+    {
+        tracing::warn!(%error, "the disk cache will be empty after a restart");
+    }
     crate::simulation::recovered(sequence);
     failpoint("open_after_manifest").await;
     if is_accepted {

@@ -15,10 +15,10 @@ mod containment;
 mod damage;
 #[path = "engine/defragment.rs"]
 mod defragment;
-#[path = "engine/fork.rs"]
-mod fork;
 #[path = "engine/distant.rs"]
 mod distant;
+#[path = "engine/fork.rs"]
+mod fork;
 #[path = "engine/golden.rs"]
 mod golden;
 #[path = "engine/limits.rs"]

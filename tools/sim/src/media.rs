@@ -38,7 +38,7 @@ struct Shared {
     /// What a put has promised and will not keep.
     vanishing: Option<String>,
     /// Pools take the store for one behind a network, or for one at hand.
-    is_distant: bool,
+    is_remote: bool,
     count: Counted,
 }
 
@@ -84,7 +84,7 @@ impl Media {
             power: Power::default(),
             late: Vec::new(),
             vanishing: None,
-            is_distant: seed.count_ones() % 2 == 1,
+            is_remote: seed.count_ones() % 2 == 1,
             count: Counted::default(),
         }));
         let inner = Arc::new(MemoryStore::new());
@@ -370,8 +370,8 @@ impl ObjectStore for SimulatedStore {
         self.look(self.inner.space()).await
     }
 
-    fn is_distant(&self) -> bool {
-        self.shared.lock().is_distant
+    fn is_remote(&self) -> bool {
+        self.shared.lock().is_remote
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use offshoot_bucket::{BucketSettings, BucketUrl, Provider};
-use offshoot_engine::Compression;
+use offshoot_engine::{Compression, DiskCacheSettings};
 use toml::{Table, Value};
 
 use super::memory::LEAST_BYTES;
@@ -14,7 +14,7 @@ use super::{AccessTime, Bucket, GIB, MIB, Place, Settings, bucket};
 const STATE_DIRECTORY: &str = "/var/lib/offshoot";
 
 /// All keys but those of `[aws]`, `[gcp]` and `[azure]`.
-pub(super) const KNOWN: [&str; 21] = [
+pub(super) const KNOWN: [&str; 23] = [
     "storage.url",
     "storage.durability",
     "storage.compression",
@@ -29,6 +29,8 @@ pub(super) const KNOWN: [&str; 21] = [
     "storage.download_mb_per_second",
     "storage.accept_unfit_bucket",
     "cache.memory_size_gb",
+    "cache.dir",
+    "cache.disk_size_gb",
     "control.socket",
     "control.addresses",
     "control.token_file",
@@ -39,7 +41,7 @@ pub(super) const KNOWN: [&str; 21] = [
 ];
 
 /// Keys and sections that are known but not to be had in this version, with the reason.
-const NOT_YET: [(&str, &str); 7] = [
+const NOT_YET: [(&str, &str); 5] = [
     (
         "storage.encryption_password",
         "encryption is not available in this version; without this key the pool is not encrypted",
@@ -48,18 +50,13 @@ const NOT_YET: [(&str, &str); 7] = [
         "storage.encryption_password_file",
         "encryption is not available in this version; without this key the pool is not encrypted",
     ),
-    (
-        "cache.dir",
-        "`cache.dir`: a cache on disk is not available in this version; `cache.memory_size_gb` sets the one in memory",
-    ),
-    (
-        "cache.disk_size_gb",
-        "`cache.disk_size_gb`: a cache on disk is not available in this version; `cache.memory_size_gb` sets the one in memory",
-    ),
     ("servers.nbd", "`servers.nbd`: block volumes are not available in this version"),
     ("servers.nfs", "`servers.nfs`: NFS is not available in this version"),
     ("servers.ninep", "`servers.ninep`: 9P is not available in this version"),
 ];
+
+/// A disk cache that is smaller holds next to nothing.
+const DISK_BYTES_MIN: u64 = 64 << 20;
 
 type Refusal = String;
 
@@ -181,6 +178,32 @@ fn storage(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> 
         }
         settings.cache.memory_bytes = bytes;
     }
+    disk_cache(settings, values)
+}
+
+fn disk_cache(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> {
+    let directory = values.absolute("cache.dir")?;
+    let size_bytes = values.gigabytes("cache.disk_size_gb")?;
+    settings.cache.disk = match (directory, size_bytes) {
+        (None, None) => None,
+        (Some(directory), Some(size_bytes)) if size_bytes >= DISK_BYTES_MIN => {
+            Some(DiskCacheSettings { directory, size_bytes })
+        }
+        (Some(_), Some(size_bytes)) => {
+            return Err(format!(
+                "`cache.disk_size_gb` is {size_bytes} bytes; at least {} GiB are of use",
+                DISK_BYTES_MIN as f64 / GIB
+            ));
+        }
+        (Some(_), None) => {
+            return Err(
+                "`cache.dir` needs `cache.disk_size_gb`, the GiB that the cache may take there".into()
+            );
+        }
+        (None, Some(_)) => {
+            return Err("`cache.disk_size_gb` needs `cache.dir`, a directory for the cache".into());
+        }
+    };
     Ok(())
 }
 

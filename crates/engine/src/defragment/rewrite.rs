@@ -258,7 +258,7 @@ impl<'a> Rewriter<'a> {
     async fn read(&self, window: &Window) -> Result<Bytes> {
         let mut bytes = Vec::with_capacity(window.pieces.iter().map(|piece| piece.length as usize).sum());
         let mut last: Option<(Address, Bytes)> = None;
-        if self.inner.items.is_distant() {
+        if self.inner.items.is_remote() {
             let frame = |piece: &Piece| Missing { address: piece.frame, kind: ItemKind::Frame };
             self.inner.items.bring_ahead(&window.pieces.iter().map(frame).collect::<Vec<_>>()).await;
         }

@@ -22,6 +22,7 @@ pub struct DistantStore<S> {
     /// Of one call; 0 is no bound.
     bytes_per_second: u64,
     lanes: Semaphore,
+    is_remote: bool,
     under_way: AtomicU64,
     counts: Counts,
 }
@@ -62,6 +63,7 @@ impl<S: ObjectStore> DistantStore<S> {
             round_trip,
             bytes_per_second: 0,
             lanes: Semaphore::new(Semaphore::MAX_PERMITS),
+            is_remote: true,
             under_way: AtomicU64::new(0),
             counts: Counts::default(),
         }
@@ -78,6 +80,13 @@ impl<S: ObjectStore> DistantStore<S> {
     #[must_use]
     pub fn with_bandwidth(mut self, bytes_per_second: u64) -> Self {
         self.bytes_per_second = bytes_per_second;
+        self
+    }
+
+    /// Lets pools take it for a local store: then they read one thing after the other, and nothing ahead.
+    #[must_use]
+    pub fn taken_for_local(mut self) -> Self {
+        self.is_remote = false;
         self
     }
 
@@ -166,7 +175,7 @@ impl<S: ObjectStore> ObjectStore for DistantStore<S> {
         self.inner.space().await
     }
 
-    fn is_distant(&self) -> bool {
-        true
+    fn is_remote(&self) -> bool {
+        self.is_remote
     }
 }

@@ -297,8 +297,8 @@ impl<S: ObjectStore> ObjectStore for FaultStore<S> {
         answer(self.inner.space().await, lost)
     }
 
-    fn is_distant(&self) -> bool {
-        self.inner.is_distant()
+    fn is_remote(&self) -> bool {
+        self.inner.is_remote()
     }
 }
 

@@ -181,7 +181,7 @@ impl Inner {
                 Err(ErrorKind::NotDirectory.into())
             };
         }
-        let is_distant = self.items.is_distant();
+        let is_remote = self.items.is_remote();
         let mut children = Vec::new();
         // No entry lies behind the highest cookie that there could be.
         let from = EntryKey { hash: cookie.saturating_add(1), name: Name::new() };
@@ -200,7 +200,7 @@ impl Inner {
                 if found.len() >= limit && found.last().is_some_and(|(last, ..)| last.hash != key.hash) {
                     return ControlFlow::Break(Ok(()));
                 }
-                if is_distant
+                if is_remote
                     && let Entry::Inode(inode) = entry
                     && let Some(Link::Stored(address)) = inode.directory().and_then(|d| d.entries.as_ref())
                 {
@@ -350,7 +350,7 @@ impl Inner {
 
     /// The next frames of these, if they are at a distance: in few calls, several at a time.
     async fn bring_frames(&self, extents: &[(u64, Extent)]) -> Brought {
-        if !self.items.is_distant() {
+        if !self.items.is_remote() {
             return Brought::default();
         }
         let wanted = content::stored_frames(&extents[..extents.len().min(FRAMES_AT_ONCE)]);

@@ -7,17 +7,17 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::atomic::Ordering;
 
 use futures::future::select;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::inner::Inner;
 use crate::Ino;
 use crate::content;
 use crate::record::Content;
+use crate::sync::Mutex;
+use crate::sync::atomic::Ordering;
 use crate::tree::Missing;
 
 /// Bytes that a stream begins with.
@@ -138,7 +138,7 @@ impl ReadAhead {
 impl Inner {
     /// Notes that `from..to` of a file is read.
     pub(super) fn note_read(&self, ino: Ino, from: u64, to: u64) {
-        if !self.items.is_distant() || from >= to {
+        if !self.items.is_remote() || from >= to {
             return;
         }
         let has_work = {
@@ -179,7 +179,7 @@ impl Inner {
     pub(crate) async fn fetch_in_background(&self) {
         let mut running = FuturesUnordered::new();
         let is_open = || !self.closing.load(Ordering::Acquire) && self.core.read().stopped.is_none();
-        while self.items.is_distant() && is_open() {
+        while self.items.is_remote() && is_open() {
             while running.len() < ORDERS_AT_ONCE
                 && let Some(order) = self.read_ahead.next()
             {

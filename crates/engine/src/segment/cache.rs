@@ -74,7 +74,7 @@ impl<'a> Pinned<'a> {
     /// Fetches what was missing, and with it what will be.
     pub(crate) async fn fetch(&self, missing: Missing) -> Result<()> {
         let wishes = std::mem::take(&mut *self.wishes.lock());
-        if self.items.is_distant() {
+        if self.items.is_remote() {
             let wanted: Vec<Missing> = std::iter::once(missing).chain(wishes).collect();
             self.keep(self.items.bring(&wanted).await);
             let has = if missing.kind == ItemKind::Frame {
@@ -126,7 +126,7 @@ impl Nodes for Pinned<'_> {
     }
 
     fn wish(&self, wishes: &mut dyn Iterator<Item = Missing>) {
-        if self.items.is_distant() {
+        if self.items.is_remote() {
             *self.wishes.lock() = wishes.collect();
         }
     }

@@ -1,4 +1,4 @@
-//! Reading many items in few calls, for stores at a distance.
+//! Reading many items in few calls, for remote stores.
 //!
 //! What is wanted of one segment is read in spans: items that lie close together in one call, with what lies between them, and with a
 //! window around them that grows while a read goes on ([`super::ahead`]). Spans and segments are read several at a time. A directory that
@@ -18,6 +18,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Semaphore;
 
 use super::layout::{Directory, HEADER_BYTES, Item};
+use super::writer::Gathering;
 use super::{Items, ObjectName, SegmentRecord, absent};
 use crate::Result;
 use crate::address::{Address, ItemKind, SegmentId};
@@ -72,8 +73,8 @@ struct Span<'a> {
 
 impl Items {
     /// Whether a call to the store takes a round trip.
-    pub(crate) fn is_distant(&self) -> bool {
-        self.distant
+    pub(crate) fn is_remote(&self) -> bool {
+        self.remote
     }
 
     /// Bytes that may wait to be used.
@@ -174,19 +175,36 @@ impl Items {
         is_cached || self.ahead.lock().has(address)
     }
 
+    /// Whether it takes no call to read an item.
+    fn is_at_hand(&self, address: Address, kind: ItemKind) -> bool {
+        self.is_in_memory(address, kind)
+            || self.disk.as_ref().is_some_and(|disk| disk.has_item(address, kind))
+    }
+
     /// Verifies and opens an item and puts it into the cache. What is wrong with it is told by who reads it by itself.
     fn use_item(&self, address: Address, item: &Item, kind: ItemKind, stored: Bytes) -> Option<Fetched> {
+        let opened = self.open_item(address, item, kind, stored);
+        match &opened {
+            Some(Fetched::Frame(raw)) => self.frames.insert(address, raw.clone()),
+            Some(Fetched::Node(node)) => self.nodes.insert(address, node.clone()),
+            // Wherever it was from, it is read from the store next.
+            None => {
+                if let Some(disk) = &self.disk {
+                    disk.drop_item(address, kind);
+                }
+            }
+        }
+        opened
+    }
+
+    fn open_item(&self, address: Address, item: &Item, kind: ItemKind, stored: Bytes) -> Option<Fetched> {
         if item.kind != kind {
             return None;
         }
         let raw = item.open(address.segment(), stored).ok()?;
-        Some(if kind == ItemKind::Frame {
-            self.frames.insert(address, raw.clone());
-            Fetched::Frame(raw)
-        } else {
-            let node = AnyNode::decode(kind, &raw, address).ok()?;
-            self.nodes.insert(address, node.clone());
-            Fetched::Node(node)
+        Some(match kind {
+            ItemKind::Frame => Fetched::Frame(raw),
+            _ => Fetched::Node(AnyNode::decode(kind, &raw, address).ok()?),
         })
     }
 
@@ -209,8 +227,10 @@ impl Items {
                 found.push((missing.address, item));
                 continue;
             }
-            if let Some(place) = directory.place(missing.address.index()) {
-                claims.insert(place, claim);
+            let Some(place) = directory.place(missing.address.index()) else { continue };
+            match self.from_disk(missing, &directory.items[place], is_ahead) {
+                Some(item) => found.extend(item.map(|item| (missing.address, item))),
+                None => drop(claims.insert(place, claim)),
             }
         }
         let spans = self.spans(segment, &directory, claims);
@@ -239,12 +259,23 @@ impl Items {
                 return self.directories.get(&key);
             }
         };
+        let kept = self.disk.as_ref().and_then(|disk| disk.directory(segment, record));
+        if let Some(directory) =
+            kept.and_then(|bytes| Directory::decode(&bytes, segment, self.pool_mark()).ok())
+        {
+            let directory = Arc::new(directory);
+            self.directories.insert(key, directory.clone());
+            return Some(directory);
+        }
         let start = record.directory_offset.saturating_sub(TAIL_BYTES).max(HEADER_BYTES as u64);
         let end = record.directory_offset + u64::from(record.directory_length);
         let bytes = self.get_span(&record.object.path(), start..end).await?;
         let at = usize::try_from(record.directory_offset.checked_sub(start)?).ok()?;
-        let directory = Arc::new(Directory::decode(bytes.get(at..)?, segment).ok()?);
+        let directory = Arc::new(Directory::decode(bytes.get(at..)?, segment, self.pool_mark()).ok()?);
         self.directories.insert(key, directory.clone());
+        if let Some(disk) = &self.disk {
+            disk.put_directory(segment, record, &bytes[at..]);
+        }
         let first = directory.items.partition_point(|item| item.offset < start);
         for item in &directory.items[first..] {
             // Frames that nobody asked for are not likely to be.
@@ -256,12 +287,50 @@ impl Items {
         Some(directory)
     }
 
+    /// An item from the disk cache: opened, or, if it is read ahead, put where it waits.
+    fn from_disk(&self, missing: Missing, item: &Item, is_ahead: bool) -> Option<Option<Fetched>> {
+        let Missing { address, kind } = missing;
+        let stored = self.disk.as_ref()?.item(address, kind)?;
+        self.metrics.disk_cache_hits.add(1);
+        if is_ahead {
+            self.ahead.lock().put(address, *item, &stored);
+            return Some(None);
+        }
+        self.use_item(address, item, kind, stored).map(Some)
+    }
+
+    fn keep_on_disk(&self, address: Address, kind: ItemKind, stored: &[u8]) {
+        if let Some(disk) = &self.disk {
+            disk.put_item(address, kind, stored);
+        }
+    }
+
+    /// Keeps what a segment has that was just put.
+    pub(super) fn keep_segment_on_disk(
+        &self,
+        segment: SegmentId,
+        record: &SegmentRecord,
+        gathering: &Gathering,
+    ) {
+        let Some(disk) = &self.disk else { return };
+        gathering.show(|bytes, directory| {
+            for item in &directory.items {
+                if let Some(stored) = stored_in(item, 0, bytes) {
+                    disk.put_item(Address::new(segment, item.index), item.kind, stored);
+                }
+            }
+            let at = record.directory_offset as usize;
+            disk.put_directory(segment, record, &bytes[at..at + record.directory_length as usize]);
+        });
+    }
+
     /// Keeps an item that lies in `bytes`, which begin at `start` of the object.
     fn read_along(&self, address: Address, item: &Item, start: u64, bytes: &[u8]) {
         if !self.is_in_memory(address, item.kind)
             && let Some(stored) = stored_in(item, start, bytes)
         {
             self.metrics.items_fetched.add(1);
+            self.keep_on_disk(address, item.kind, stored);
             self.ahead.lock().put(address, *item, stored);
         }
     }
@@ -346,7 +415,7 @@ impl Items {
             if !is_beside || self.under_way.lock().contains_key(&Sought::Item(address)) {
                 break;
             }
-            if !self.is_in_memory(address, item.kind) {
+            if !self.is_at_hand(address, item.kind) {
                 count = at + 1;
             }
         }
@@ -356,7 +425,7 @@ impl Items {
     /// Whether an item is neither in memory nor being read.
     fn is_free(&self, segment: SegmentId, item: &Item) -> bool {
         let address = Address::new(segment, item.index);
-        !self.is_in_memory(address, item.kind) && !self.under_way.lock().contains_key(&Sought::Item(address))
+        !self.is_at_hand(address, item.kind) && !self.under_way.lock().contains_key(&Sought::Item(address))
     }
 
     async fn read_span(
@@ -382,6 +451,7 @@ impl Items {
                 self.read_along(address, item, start, &bytes);
             } else if let Some(stored) = stored_in(item, start, &bytes) {
                 self.metrics.items_fetched.add(1);
+                self.keep_on_disk(address, item.kind, stored);
                 // A part of a large buffer would keep all of it in memory.
                 let stored = if is_alone { bytes.clone() } else { Bytes::copy_from_slice(stored) };
                 found.extend(self.use_item(address, item, item.kind, stored).map(|item| (address, item)));
@@ -396,7 +466,7 @@ impl Items {
     /// # Errors
     /// `Corrupt` if the object is missing, `Store`.
     pub(crate) async fn stored_items(&self, path: &str, items: &[Item]) -> Result<Vec<Bytes>> {
-        let (gap, most) = if self.distant { (GAP_BYTES, SPAN_BYTES_MAX) } else { (0, 0) };
+        let (gap, most) = if self.remote { (GAP_BYTES, SPAN_BYTES_MAX) } else { (0, 0) };
         let mut spans: Vec<(Range<u64>, usize)> = Vec::new();
         for item in items {
             let end = item.offset + u64::from(item.stored_length);

@@ -19,6 +19,7 @@ use super::writer::Gathering;
 use super::{ObjectName, PREFIX, PoolMark, SegmentRecord};
 use crate::address::{Address, ItemKind, SegmentId};
 use crate::damage::Damage;
+use crate::disk_cache::DiskCache;
 use crate::metrics::Metrics;
 use crate::object::ObjectStore;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -82,7 +83,9 @@ pub(crate) struct Items {
     /// Segments that are still being gathered or put.
     pub(super) gathering: Mutex<FxHashMap<SegmentId, Arc<Gathering>>>,
     /// A call to the store takes a round trip.
-    pub(super) distant: bool,
+    pub(super) remote: bool,
+    /// What is kept on a disk of this machine.
+    pub(super) disk: Option<DiskCache>,
     /// What was read before anybody asked for it.
     pub(super) ahead: Mutex<Ahead>,
     /// What is being read; closed when that has ended.
@@ -92,9 +95,15 @@ pub(crate) struct Items {
 }
 
 impl Items {
-    pub(crate) fn new(objects: Arc<dyn ObjectStore>, settings: ItemsSettings, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        objects: Arc<dyn ObjectStore>,
+        disk: Option<DiskCache>,
+        settings: ItemsSettings,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
-            distant: objects.is_distant(),
+            remote: objects.is_remote(),
+            disk,
             ahead: Mutex::new(Ahead::new(settings.ahead_bytes)),
             under_way: Mutex::default(),
             objects,
@@ -202,6 +211,11 @@ impl Items {
         self.object_bytes.lock().values().sum()
     }
 
+    /// The cache on a disk of this machine, if there is one.
+    pub(crate) fn disk_cache(&self) -> Option<&DiskCache> {
+        self.disk.as_ref()
+    }
+
     /// Bytes in the caches.
     pub(crate) fn cached_bytes(&self) -> u64 {
         self.nodes.weight() + self.frames.weight() + self.directories.weight() + self.ahead.lock().bytes()
@@ -237,6 +251,9 @@ impl Items {
 
     /// Drops an item that is dead from the caches.
     pub(crate) fn drop_cached(&self, address: Address, kind: ItemKind) {
+        if let Some(disk) = &self.disk {
+            disk.drop_item(address, kind);
+        }
         if kind == ItemKind::Frame {
             self.frames.remove(&address);
         } else {
@@ -249,7 +266,7 @@ impl Items {
         if let Some(node) = self.nodes.get(&missing.address) {
             return Ok(node);
         }
-        if self.distant {
+        if self.remote {
             for (_, item) in self.bring(&[missing]).await {
                 if let Fetched::Node(node) = item {
                     return Ok(node);
@@ -277,7 +294,7 @@ impl Items {
         if let Some(bytes) = self.frames.get(&address) {
             return Ok(bytes);
         }
-        if self.distant {
+        if self.remote {
             for (_, item) in self.bring(&[Missing { address, kind: ItemKind::Frame }]).await {
                 if let Fetched::Frame(bytes) = item {
                     return Ok(bytes);
@@ -294,7 +311,7 @@ impl Items {
         match self.frames.get(&address) {
             Some(bytes) => Ok(bytes),
             // It was brought with others, or is read with what lies beside it.
-            None if self.distant => self.frame(address).await,
+            None if self.remote => self.frame(address).await,
             None => self.read(address, ItemKind::Frame).await,
         }
     }

@@ -43,6 +43,13 @@ impl Gathering {
         }
     }
 
+    /// Shows a finished segment: the bytes of its object, and its directory.
+    pub(super) fn show(&self, show: impl FnOnce(&Bytes, &Directory)) {
+        if let Content::Finished(bytes, directory, _) = &*self.content.lock() {
+            show(bytes, directory);
+        }
+    }
+
     /// Bytes held in memory.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
@@ -188,6 +195,7 @@ impl SegmentWriter {
         }
         self.items.metrics.segment_bytes.add(record.bytes);
         self.items.set_object_bytes(record.object, object_bytes);
+        self.items.keep_segment_on_disk(gathering.id, &record, &gathering);
         self.items.table_mut().insert(gathering.id, record);
         self.items.gathering.lock().remove(&gathering.id);
         Ok(())

@@ -8,7 +8,8 @@ use futures::executor::block_on;
 use offshoot_engine::log::MemoryLog;
 use offshoot_engine::object::{Call, DistantStore, Fault, FaultStore, MemoryStore, ObjectStore, Traffic};
 use offshoot_engine::{
-    Clock, Compression, ErrorKind, Ino, Kind, OpenMode, Pool, Settings, Storage, SystemClock,
+    Clock, Compression, DiskCacheSettings, ErrorKind, Ino, Kind, OpenMode, Pool, Settings, Storage,
+    SystemClock,
 };
 
 use crate::world::{at, create, file, kind, list, read, write};
@@ -32,6 +33,16 @@ impl Far {
             clock,
             settings,
         }
+    }
+
+    /// The same, which pools take for a local store if `is_local`.
+    fn taken_for(is_local: bool, round_trip: Duration, settings: Settings) -> Self {
+        let mut far = Self::new(round_trip, settings);
+        if is_local {
+            let store = DistantStore::new(FaultStore::new(MemoryStore::new()), far.clock.clone(), round_trip);
+            far.objects = Arc::new(store.taken_for_local());
+        }
+        far
     }
 
     fn open(&self) -> Pool {
@@ -300,10 +311,59 @@ fn damage_in_what_is_read_along_hurts_nobody_else() {
     assert!(failed < 64);
 }
 
-/// Prints figures: `cargo test --release -p offshoot-engine --test engine -- --ignored --nocapture distant::figures`.
+/// What was written or read once is read from this machine's disk after a restart, and damage there is noticed.
+#[test]
+fn a_disk_cache_serves_a_restarted_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = DiskCacheSettings { directory: directory.path().to_owned(), size_bytes: 64 << 20 };
+    let far = Far::new(
+        Duration::ZERO,
+        Settings { disk_cache: Some(cache), compression: Compression::Lz4, ..settings() },
+    );
+    let pool = far.open();
+    tree(&pool, 20, 50);
+    let content = bytes(3, 8 << 20);
+    let ino = file(&pool, "f", b"");
+    write(&pool, ino, 0, &content);
+    block_on(pool.close()).unwrap();
+    drop(pool);
+    for round in 0..3 {
+        let pool = far.open();
+        let (_, traffic, _) = far.count(|| {
+            assert_eq!(walk(&pool, Ino::ROOT), 1021);
+            assert!(read(&pool, at(&pool, "f")) == content);
+        });
+        assert!(traffic.gets <= 2, "round {round}: {traffic:?}");
+        assert!(pool.metrics().disk_cache_hits.get() > 60);
+        block_on(pool.close()).unwrap();
+    }
+    let ours = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+    for file in std::fs::read_dir(&ours).unwrap() {
+        let path = file.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        if path.file_name().unwrap() != "epoch" {
+            (0..bytes.len()).step_by(9_999).for_each(|at| bytes[at] ^= 4);
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+    let pool = far.open();
+    assert_eq!(walk(&pool, Ino::ROOT), 1021);
+    assert!(read(&pool, at(&pool, "f")) == content);
+    assert_eq!(block_on(pool.check()).unwrap().findings, []);
+    assert_eq!(pool.metrics().items_unreadable.get(), 0);
+}
+
+/// Prints figures, before and after: `cargo test --release -p offshoot-engine --test engine -- --ignored --nocapture distant::figures`.
 #[test]
 #[ignore = "it measures, and takes a while"]
 fn figures() {
+    for is_local in [false, true] {
+        println!("taken for {}", if is_local { "a local store" } else { "a remote store" });
+        measure(is_local);
+    }
+}
+
+fn measure(is_local: bool) {
     let round_trip = Duration::from_millis(30);
     let show = |what: &str, traffic: Traffic, time: Duration| {
         println!(
@@ -316,16 +376,16 @@ fn figures() {
             traffic.at_once_max
         );
     };
-    let far = Far::new(round_trip, Settings { compression: Compression::Lz4, ..settings() });
+    let far = Far::taken_for(is_local, round_trip, Settings { compression: Compression::Lz4, ..settings() });
     let pool = far.open();
     tree(&pool, 1000, 100);
     let pool = far.reopen(pool);
     let (count, traffic, time) = far.count(|| with_background(&pool, || walk(&pool, Ino::ROOT)));
     show(&format!("cold walk of {count} inodes"), traffic, time);
 
-    let far = Far::new(round_trip, Settings { segment_bytes: 16 << 20, ..settings() });
+    let far = Far::taken_for(is_local, round_trip, Settings { segment_bytes: 16 << 20, ..settings() });
     let pool = far.open();
-    const LENGTH: usize = 256 << 20;
+    const LENGTH: usize = 128 << 20;
     let content = bytes(9, LENGTH);
     let ino = file(&pool, "f", b"");
     let (_, traffic, time) = far.count(|| {
@@ -334,7 +394,7 @@ fn figures() {
         }
         block_on(pool.checkpoint()).unwrap();
     });
-    show("write of 256 MiB and a checkpoint", traffic, time);
+    show("write of 128 MiB and a checkpoint", traffic, time);
     let pool = far.reopen(pool);
     let (_, traffic, time) = far.count(|| {
         with_background(&pool, || {
@@ -345,7 +405,7 @@ fn figures() {
             }
         })
     });
-    show("cold read of 256 MiB, 128 KiB at a time", traffic, time);
+    show("cold read of 128 MiB, 128 KiB at a time", traffic, time);
     let ranges = || async {
         use futures::stream::StreamExt as _;
         let objects = far.objects.list("segments/").await.unwrap();
@@ -373,7 +433,7 @@ fn figures() {
     });
     show("50 random reads of 4 KiB", traffic, time);
 
-    let far = Far::new(round_trip, settings());
+    let far = Far::taken_for(is_local, round_trip, settings());
     let pool = far.open();
     for n in 0..2000 {
         file(&pool, &format!("f{n}"), &bytes(n, 3000));

@@ -79,7 +79,7 @@ impl Run {
             ..Settings::default()
         };
         let mut world = World::with(settings);
-        world.distant = seed.count_ones() % 2 == 1;
+        world.remote = seed.count_ones() % 2 == 1;
         // With few bits many names share a hash.
         let mask = *random.pick(&[u64::MAX, u64::MAX, 0x3f, 0x0e]);
         let root = offshoot_engine::Clock::now(&*world.clock);

@@ -25,7 +25,7 @@ pub struct World {
     pub clock: Arc<StepClock>,
     pub settings: Settings,
     /// Pools take the store for one at a distance.
-    pub distant: bool,
+    pub remote: bool,
 }
 
 impl World {
@@ -42,12 +42,12 @@ impl World {
             power,
             clock: Arc::default(),
             settings,
-            distant: false,
+            remote: false,
         }
     }
 
     pub fn storage(&self) -> Storage {
-        let objects: Arc<dyn ObjectStore> = if self.distant {
+        let objects: Arc<dyn ObjectStore> = if self.remote {
             Arc::new(DistantStore::new(self.objects.clone(), self.clock.clone(), Duration::ZERO))
         } else {
             self.objects.clone()
