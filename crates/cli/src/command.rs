@@ -15,6 +15,7 @@ mod ls;
 mod man;
 mod mount;
 mod outlook;
+mod pool;
 mod restore;
 mod rm;
 mod run;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Ls(ls::Ls),
     Rm(rm::Rm),
     Info(info::InfoCommand),
+    Pool(pool::PoolCommand),
     Status(status::Status),
     Top(top::Top),
     Gc(gc::Gc),
@@ -71,6 +73,7 @@ impl Command {
             Self::Ls(command) => command.run(context),
             Self::Rm(command) => command.run(context),
             Self::Info(command) => command.run(context),
+            Self::Pool(command) => command.run(context),
             Self::Status(command) => command.run(context),
             Self::Top(command) => command.run(context),
             Self::Gc(command) => command.run(context),

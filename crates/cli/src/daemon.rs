@@ -18,7 +18,7 @@ use std::time::Duration;
 use offshoot_control::rest::Server;
 use offshoot_control::service::{Mounter, Service, ServiceSettings};
 use offshoot_control::wire::{MountBody, MountRequest};
-use offshoot_engine::{ErrorKind, Ino, OpenMode, Pool, SetAttributes, SystemClock};
+use offshoot_engine::{Encryption, ErrorKind, Ino, OpenMode, Pool, SetAttributes, SystemClock};
 use offshoot_vfs::{Vfs, VfsSettings};
 use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
@@ -89,12 +89,13 @@ impl Daemon {
             return Err(no_pool(place));
         }
         let doors = Doors::open(settings, mount_point)?;
+        let encryption = settings.encryption()?;
         let ground = existing.map_or_else(|| Ground::open(place, mode, runtime.handle()), Ok)?;
         warn_of_memory(settings.cache.memory_bytes);
         if settings.cache.disk.is_some() && matches!(place, Place::Directory(_) | Place::Memory) {
             tracing::warn!("a local pool needs no disk cache; cache.dir is not used");
         }
-        let pool = open(settings, &ground, mode, accept_loss)?;
+        let pool = open(settings, encryption, &ground, mode, accept_loss)?;
         let checkpoints = on_big_stack("checkpoint", {
             let pool = pool.clone();
             move || futures::executor::block_on(pool.checkpoint_in_background())
@@ -288,9 +289,18 @@ fn warn_of_memory(setting: u64) {
     }
 }
 
-fn open(settings: &Settings, ground: &Ground, mode: OpenMode, accept_loss: bool) -> Outcome<Pool> {
+fn open(
+    settings: &Settings,
+    encryption: Option<Encryption>,
+    ground: &Ground,
+    mode: OpenMode,
+    accept_loss: bool,
+) -> Outcome<Pool> {
     let storage = ground.storage.clone();
-    let engine = offshoot_engine::Settings { accept_loss, ..settings.engine() };
+    if encryption.is_some() {
+        keep_out_of_dumps();
+    }
+    let engine = offshoot_engine::Settings { accept_loss, encryption, ..settings.engine() };
     let clock = Arc::new(SystemClock::default());
     let opening =
         on_big_stack("open", move || futures::executor::block_on(Pool::open(storage, clock, engine, mode)))?;
@@ -312,6 +322,38 @@ fn open(settings: &Settings, ground: &Ground, mode: OpenMode, accept_loss: bool)
         futures::executor::block_on(pool.set_attributes(Ino::ROOT, set))?;
     }
     Ok(pool)
+}
+
+/// The keys of a pool are in the memory of this process: it leaves no core dump, and no other process of its user may look into it.
+fn keep_out_of_dumps() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "a core dump of this process would hold the keys of the pool");
+    }
+}
+
+/// Opens a pool that no server has, for as long as `work` takes.
+///
+/// # Errors
+/// What opening it fails of, and what the work fails of.
+pub(crate) fn with_pool<T: Send + 'static>(
+    settings: &Settings,
+    work: impl FnOnce(&Pool) -> Outcome<T> + Send + 'static,
+) -> Outcome<T> {
+    let encryption = settings.encryption()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("the runtime cannot start: {error}")))?;
+    let ground = Ground::open(&settings.storage.place, OpenMode::Existing, runtime.handle())?;
+    let pool = open(settings, encryption, &ground, OpenMode::Existing, false)?;
+    let working = on_big_stack("work", move || {
+        let worked = work(&pool);
+        let closed = futures::executor::block_on(pool.close());
+        worked.and_then(|done| Ok(closed.map(|()| done)?))
+    })?;
+    working.join().map_err(|_| Failure::new("the work on the pool broke off"))?
 }
 
 /// What mounts show as their source.

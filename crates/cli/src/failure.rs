@@ -16,6 +16,8 @@ pub(crate) enum Exit {
     NoPool = 10,
     /// Another writer has the pool.
     InUse = 11,
+    /// The pool is encrypted, and no password or key was given, or another.
+    WrongPassword = 12,
     /// The user interrupted it.
     Interrupted = 130,
 }
@@ -83,6 +85,7 @@ impl From<Problem> for Failure {
         let exit = match problem.kind {
             Kind::Engine(ErrorKind::NoPool) | Kind::WrongPool => Exit::NoPool,
             Kind::Engine(ErrorKind::InUse | ErrorKind::Fenced) => Exit::InUse,
+            Kind::Engine(ErrorKind::WrongPassword) => Exit::WrongPassword,
             _ => Exit::Failed,
         };
         let advice = match problem.kind {
@@ -161,5 +164,6 @@ mod tests {
         assert_eq!(exit(Kind::WrongPool), 10);
         assert_eq!(exit(Kind::Engine(ErrorKind::Fenced)), 11);
         assert_eq!(exit(Kind::Engine(ErrorKind::InUse)), 11);
+        assert_eq!(exit(Kind::Engine(ErrorKind::WrongPassword)), 12);
     }
 }

@@ -13,10 +13,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use offshoot_bucket::BucketUrl;
-use offshoot_engine::{Compression, DiskCacheSettings};
+use offshoot_engine::{Compression, DiskCacheSettings, Encryption, Secret};
 
 pub(crate) use bucket::Bucket;
 pub(crate) use template::TEMPLATE;
+
+use crate::failure::{Failure, Outcome};
 
 const MIB: f64 = (1u64 << 20) as f64;
 const GIB: f64 = (1u64 << 30) as f64;
@@ -45,10 +47,20 @@ pub(crate) enum Place {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Storage {
     pub(crate) place: Place,
+    /// What opens the pool; `None` for one that is not encrypted.
+    pub(crate) secret: Option<SecretSource>,
     pub(crate) compression: Compression,
     pub(crate) flush_interval: Duration,
     pub(crate) capacity_bytes: Option<u64>,
     pub(crate) defragment: bool,
+}
+
+/// Where the secret of an encrypted pool comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SecretSource {
+    Given(Secret),
+    PasswordFile(PathBuf),
+    KeyFile(PathBuf),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +108,7 @@ impl Default for Settings {
         Self {
             storage: Storage {
                 place: Place::Directory(PathBuf::from("/var/lib/offshoot")),
+                secret: None,
                 compression: Compression::Lz4,
                 flush_interval: Duration::from_secs(1),
                 capacity_bytes: None,
@@ -151,7 +164,14 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| SettingsError::Syntax {
             path: path.to_owned(),
-            reason: error.to_string().trim_end().to_owned(),
+            // Not the line itself, which may hold a password.
+            reason: match error.span() {
+                Some(span) => {
+                    let line = text[..span.start.min(text.len())].lines().count().max(1);
+                    format!("line {line}: {}", error.message())
+                }
+                None => error.message().to_owned(),
+            },
         })?;
         read::settings(table, &environment)
             .map_err(|reason| SettingsError::Refused { path: path.to_owned(), reason })
@@ -166,7 +186,35 @@ impl Settings {
         }
     }
 
-    /// The settings of the engine.
+    /// How the pool is encrypted; reads the file that it is named in.
+    ///
+    /// # Errors
+    /// If that file cannot be read, or has no password or key in it.
+    pub(crate) fn encryption(&self) -> Outcome<Option<Encryption>> {
+        let read = |file: &Path| {
+            std::fs::read(file).map_err(|error| {
+                Failure::usage(format!("the encryption secret {} cannot be read: {error}", file.display()))
+            })
+        };
+        let in_file = |file: &Path, error: offshoot_engine::Error| {
+            Failure::usage(format!("{}: {error}", file.display()))
+        };
+        let secret = match &self.storage.secret {
+            None => return Ok(None),
+            Some(SecretSource::Given(secret)) => secret.clone(),
+            Some(SecretSource::PasswordFile(file)) => {
+                let text = String::from_utf8(read(file)?)
+                    .map_err(|_| Failure::usage(format!("the password in {} is no text", file.display())))?;
+                Secret::password(first_line(&text)).map_err(|error| in_file(file, error))?
+            }
+            Some(SecretSource::KeyFile(file)) => {
+                Secret::key(&read(file)?).map_err(|error| in_file(file, error))?
+            }
+        };
+        Ok(Some(Encryption::new(secret)))
+    }
+
+    /// The settings of the engine, without what the pool is encrypted with.
     pub(crate) fn engine(&self) -> offshoot_engine::Settings {
         offshoot_engine::Settings {
             compression: self.storage.compression,
@@ -178,6 +226,11 @@ impl Settings {
             ..offshoot_engine::Settings::default()
         }
     }
+}
+
+/// The password in a text: all but the end of its first line.
+pub(crate) fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 impl Place {
@@ -272,8 +325,6 @@ mod tests {
             ("[storage]\nurl = \"s3:///x\"", "s3://BUCKET/PREFIX"),
             ("[storage]\nurl = \"ftp://host\"", "ftp"),
             ("[storage]\nurl = \"file://relative/x\"", "absolute"),
-            ("[storage]\nencryption_password = \"x\"", "encryption"),
-            ("[storage]\nencryption_password_file = \"/x\"", "encryption"),
             ("[storage]\ndurability = \"store\"", "durability"),
             ("[servers.nbd]\naddresses = [\"127.0.0.1:10809\"]", "nbd"),
             ("[servers.nfs]", "nfs"),
@@ -299,6 +350,43 @@ mod tests {
         let text = "[storage]\nurl = \"gs://bucket\"\nstate_dir = \"/srv/state\"\naccept_unfit_bucket = true";
         let settings = parse(text).unwrap();
         assert_eq!(settings.storage.place.directory(), Some(Path::new("/srv/state")));
+    }
+
+    #[test]
+    fn a_pool_has_one_secret_at_most_and_it_is_never_shown() {
+        assert_eq!(parse("").unwrap().storage.secret, None);
+        let settings = parse("[storage]\nencryption_password = \"very secret\"").unwrap();
+        assert!(!format!("{settings:?}").contains("very secret"));
+        let encryption = settings.encryption().unwrap().unwrap();
+        assert!(encryption.secret == Secret::password("very secret").unwrap());
+        for text in [
+            "[storage]\nencryption_password = \"very secret\"\nencryption_key_file = \"/x\"",
+            "[storage]\nencryption_password = \"\"",
+            "[storage]\nencryption_password = [\"very secret\"]",
+            "[storage]\nencryption_password = \"very secret",
+            "[storage]\nencryption_password = \"very secret\" x",
+            "[storage]\nencryption_password = very secret",
+            "[storage]\nencryption_password_file = \"x\"",
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(!error.contains("very secret"), "{error}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        let of_file = |key: &str, content: &str| {
+            std::fs::write(&file, content).unwrap();
+            let text = format!("[storage]\n{key} = \"{}\"", file.display());
+            parse(&text).unwrap().encryption().map(|encryption| encryption.unwrap().secret)
+        };
+        let password = of_file("encryption_password_file", "two words \nsecond line").unwrap();
+        assert!(password == Secret::password("two words ").unwrap());
+        assert!(of_file("encryption_password_file", "\n").is_err());
+        assert!(of_file("encryption_key_file", &"0f".repeat(32)).unwrap() == Secret::key(&[15; 32]).unwrap());
+        let failure = of_file("encryption_key_file", "very secret").unwrap_err();
+        assert!(!failure.message.contains("very secret") && failure.message.contains("32 random bytes"));
+        std::fs::remove_file(&file).unwrap();
+        let text = format!("[storage]\nencryption_key_file = \"{}\"", file.display());
+        assert!(parse(&text).unwrap().encryption().is_err());
     }
 
     #[test]

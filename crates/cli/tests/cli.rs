@@ -5,6 +5,8 @@
 mod api;
 #[path = "cli/changes.rs"]
 mod changes;
+#[path = "cli/encryption.rs"]
+mod encryption;
 #[path = "cli/fixture.rs"]
 mod fixture;
 #[path = "cli/help.rs"]

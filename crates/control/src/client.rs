@@ -262,6 +262,22 @@ impl Client {
         self.delete(&format!("/api/v1/jobs/{id}"), &[]).await
     }
 
+    /// What opens the pool.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn keys(&self) -> Result<wire::KeyList> {
+        self.get("/api/v1/keys", &[]).await
+    }
+
+    /// Changes what opens the pool.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn change_keys(&self, request: &wire::KeyRequest) -> Result<wire::KeyList> {
+        self.post("/api/v1/keys", request).await
+    }
+
     /// Mounts the pool.
     ///
     /// # Errors

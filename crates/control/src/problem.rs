@@ -42,7 +42,7 @@ pub enum Kind {
 }
 
 /// All kinds, to find one by its name.
-const ALL: [Kind; 34] = [
+const ALL: [Kind; 35] = [
     Kind::Engine(ErrorKind::NotFound),
     Kind::Engine(ErrorKind::Exists),
     Kind::Engine(ErrorKind::NotDirectory),
@@ -61,6 +61,7 @@ const ALL: [Kind; 34] = [
     Kind::Engine(ErrorKind::Corrupt),
     Kind::Engine(ErrorKind::NoPool),
     Kind::Engine(ErrorKind::PoolExists),
+    Kind::Engine(ErrorKind::WrongPassword),
     Kind::Engine(ErrorKind::NewerFormat),
     Kind::Engine(ErrorKind::InUse),
     Kind::Engine(ErrorKind::Fenced),
@@ -134,6 +135,7 @@ impl Kind {
                 ErrorKind::Corrupt => ("corrupt", 500),
                 ErrorKind::NoPool => ("no_pool", 404),
                 ErrorKind::PoolExists => ("pool_exists", 409),
+                ErrorKind::WrongPassword => ("wrong_password", 403),
                 ErrorKind::NewerFormat => ("newer_format", 500),
                 ErrorKind::InUse => ("in_use", 409),
                 ErrorKind::Fenced => ("fenced", 503),

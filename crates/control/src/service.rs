@@ -7,6 +7,7 @@
 mod access;
 mod compare;
 mod inspect;
+mod keys;
 mod snapshot;
 mod tree;
 mod upkeep;

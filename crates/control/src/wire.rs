@@ -5,6 +5,7 @@
 //! UTC, paths [`PathText`]. Domain types are converted by hand.
 
 mod convert;
+mod keys;
 mod text;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::ProblemDocument;
+pub use keys::{KeyAction, KeyList, KeyRequest, KeySlotBody, SecretText};
 pub use text::{PathText, Time};
 
 fn yes() -> bool {
@@ -619,6 +621,8 @@ pub struct PoolBody {
     pub id: String,
     /// Version of the stored format.
     pub format_version: u32,
+    /// What is stored is encrypted.
+    pub encrypted: bool,
     /// Epoch of the writer.
     pub writer_epoch: u64,
     /// Number of the newest manifest.

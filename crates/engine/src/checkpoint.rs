@@ -15,6 +15,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::address::{Address, ItemKind, SegmentId};
+use crate::encryption::encrypt_object;
 use crate::format::manifest::{self, Manifest};
 use crate::kinds::{Ledger, visit_inode};
 use crate::log::writer::store_frame;
@@ -585,7 +586,9 @@ async fn put_table(inner: &Inner, this: &mut Checkpointer, number: u64, table: b
     loop {
         let number = this.next_table;
         this.next_table += 1;
-        match put_own(&**inner.items.objects(), &manifest::table_path(number), table.clone()).await {
+        let path = manifest::table_path(number);
+        let bytes = encrypt_object(inner.items.keys(), &path, table.clone());
+        match put_own(&**inner.items.objects(), &path, bytes).await {
             Ok(()) => return Ok(number),
             Err(error) if error.kind() == ErrorKind::Exists => {}
             Err(error) => return Err(error),

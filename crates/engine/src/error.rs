@@ -41,6 +41,8 @@ pub enum ErrorKind {
     NoPool,
     /// A pool exists where a new one should be made.
     PoolExists,
+    /// The pool is encrypted, and no password or key was given, or another.
+    WrongPassword,
     /// The pool was written by a newer program.
     NewerFormat,
     /// Another live writer has the pool.
@@ -130,6 +132,7 @@ impl ErrorKind {
             Self::Corrupt => "stored data is corrupt",
             Self::NoPool => "no pool here",
             Self::PoolExists => "a pool exists here already",
+            Self::WrongPassword => "the password or key does not open the pool",
             Self::NewerFormat => "the pool was written by a newer version",
             Self::InUse => "the pool is in use by another writer",
             Self::Fenced => "another writer has taken over the pool",

@@ -107,7 +107,8 @@ pub fn compression(raw: &[u8]) {
 
 /// The bytes of a log file.
 pub fn log_file(bytes: &[u8]) {
-    let content = batch::read(Key::new(&POOL_ID, [0, 0]), bytes, LOG);
+    let key = Key::new(&POOL_ID, [0, 0]);
+    let content = batch::read(&key, bytes, LOG);
     assert!(content.end <= bytes.len() as u64);
     for batch in &content.batches {
         let _ = batch.records();
@@ -117,14 +118,14 @@ pub fn log_file(bytes: &[u8]) {
 /// A batch with heads and checksums that fit, for [`log_file`].
 pub fn log_batch(sequence: u64, operations: u32, durable: u64, payload: &[u8]) -> Vec<u8> {
     let head = Head { version: VERSION, sequence, operations, durable };
-    let mut bytes = batch::header(Key::new(&POOL_ID, [0, 0]), LOG, head, payload).to_vec();
+    let mut bytes = batch::header(&Key::new(&POOL_ID, [0, 0]), LOG, head, payload).to_vec();
     bytes.extend_from_slice(payload);
     bytes
 }
 
 /// Whole batches at the front of a file are read, whatever follows. Gives how many were.
 pub fn log_batches_read(bytes: &[u8]) -> usize {
-    batch::read(Key::new(&POOL_ID, [0, 0]), bytes, LOG).batches.len()
+    batch::read(&Key::new(&POOL_ID, [0, 0]), bytes, LOG).batches.len()
 }
 
 /// Records as a batch holds them.

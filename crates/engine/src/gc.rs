@@ -63,7 +63,8 @@ pub(crate) async fn move_segments(
     while at < chosen.len() {
         let number = inner.items.take_segment_id().0;
         let object = ObjectName { epoch: inner.items.epoch(), number };
-        let mut builder = ObjectBuilder::new(inner.items.format_version(), object.epoch, 1 << 20);
+        let mut builder = ObjectBuilder::new(inner.items.format_version(), object.epoch, 1 << 20)
+            .encrypted(inner.items.keys(), object);
         let mut moved = Vec::new();
         // One segment at least, however small they shall be.
         while at < chosen.len() && (moved.is_empty() || (builder.length() as u64) < limit) {
@@ -144,10 +145,11 @@ async fn rewrite(
         live.pop();
     }
     let path = record.object.path();
-    let mut kept = Directory::default();
+    // The items go along as they are stored, under the key that they have.
+    let mut kept = Directory::with_key(directory.key.clone());
     let read = inner.items.stored_items(&path, &live).await?;
     for (item, stored) in live.iter().zip(&read) {
-        item.open(segment, stored.clone()).map_err(|error| {
+        item.open(segment, directory.key.as_ref(), stored.clone()).map_err(|error| {
             let message = format!("{path}: item {}: {error}", item.index);
             crate::Error::with_source(error.kind(), message, error)
         })?;

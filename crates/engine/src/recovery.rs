@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::checkpoint::{Checkpointer, DeadObjects, checkpoint};
 use crate::disk_cache::DiskCache;
+use crate::encryption::Keys;
 use crate::format::manifest::Manifest;
 use crate::frame::DirtyGauge;
 use crate::log::LogStore;
@@ -93,10 +94,13 @@ async fn attempt_to_open(
         (Some(chosen), _) => chosen,
         (None, _) => {
             refuse_log_without_pool(&*log_store).await?;
-            Chosen::new(first_manifest(&*clock, &settings))
+            let manifest = first_manifest(&*clock, &settings);
+            let create = |encryption| Arc::new(Keys::create(manifest.pool_id, encryption));
+            let keys = settings.encryption.as_ref().map(create);
+            Chosen::new(manifest, keys)
         }
     };
-    let Chosen { manifest, table_base, newest, passed_over } = chosen;
+    let Chosen { manifest, keys, table_base, newest, passed_over } = chosen;
     let metrics = Arc::new(Metrics::default());
     // What is read ahead of a store at a distance takes its memory from the frames.
     let ahead_bytes = if objects.is_remote() { settings.memory_bytes / 16 } else { 0 };
@@ -123,6 +127,7 @@ async fn attempt_to_open(
             putting_bytes_max: settings.memory_bytes / 6,
             format_version: settings.format_version,
             pool_mark: PoolMark::of(&manifest.pool_id),
+            keys,
         },
         metrics.clone(),
     ));
@@ -208,7 +213,7 @@ async fn attempt_to_open(
     };
     items.set_epoch(taken.epoch);
     log_store.create(number).await?;
-    let key = batch::Key::new(&taken.pool_id, taken.hash_key);
+    let key = batch::Key::new(&taken.pool_id, taken.hash_key).encrypted(items.keys());
     let log = LogWriter::new(log_store.clone(), items.clone(), metrics.clone(), number, key, state.sequence);
     let mut checkpointer = Checkpointer::new(taken, SegmentWriter::new(items.clone()));
     checkpointer.counted = is_all_counted.then_some(0);

@@ -11,6 +11,8 @@ pub struct Status {
     pub pool_id: String,
     /// Version of the stored format.
     pub format_version: u32,
+    /// Whether what is stored is encrypted.
+    pub encrypted: bool,
     /// Epoch of this writer; grows by one with every open for writing.
     pub writer_epoch: u64,
     /// Number of the newest manifest.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::encryption::Encryption;
+
 /// How frames and nodes are compressed. Data that does not shrink is stored raw whatever is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
@@ -39,6 +41,8 @@ pub struct Settings {
     /// Open a pool whose log or newest manifest is damaged, in the state that can still be read. What was synced after that state
     /// is lost. Off, such a pool is refused.
     pub accept_loss: bool,
+    /// What opens the pool if it is encrypted. A new pool is encrypted if there is this.
+    pub encryption: Option<Encryption>,
     /// Random numbers from which a new pool gets its id and the key that hashes names.
     pub identity: [u64; 4],
     /// Bits of name hashes that a new pool uses. All, but in tests that want collisions.
@@ -77,6 +81,7 @@ impl Default for Settings {
             disk_cache: None,
             defragment: true,
             accept_loss: false,
+            encryption: None,
             identity: std::array::from_fn(|_| random()),
             name_hash_mask: u64::MAX,
             garbage_nodes: 20_000,

@@ -158,6 +158,7 @@ fn code_of(kind: ErrorKind) -> Code {
         ErrorKind::Corrupt
         | ErrorKind::NoPool
         | ErrorKind::PoolExists
+        | ErrorKind::WrongPassword
         | ErrorKind::NewerFormat
         | ErrorKind::Fenced
         | ErrorKind::Store

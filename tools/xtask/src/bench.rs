@@ -66,6 +66,11 @@ const GROUPS: &[Group] = &[
         about: "lookups and reads of clones inside the engine",
         run: engine::reads::run,
     },
+    Group {
+        name: "engine-encryption",
+        about: "what encryption costs inside the engine",
+        run: engine::encryption::run,
+    },
     Group { name: "engine-space", about: "what a clone takes in the store", run: engine::space::run },
     Group {
         name: "defragment",
@@ -97,7 +102,7 @@ const PACKAGES: &[&str] = &["btrfs-progs", "e2fsprogs", "fuse3", "git", "sqlite3
 pub(crate) fn run(plan: &Plan) -> Result<ExitCode> {
     if plan.list {
         for group in GROUPS {
-            println!("{:<14} {}", group.name, group.about);
+            println!("{:<17} {}", group.name, group.about);
         }
         return Ok(ExitCode::SUCCESS);
     }

@@ -86,6 +86,18 @@ pub(crate) fn tool(tool: Tool) -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// The source of the standard library, for those who build it anew.
+pub(crate) fn standard_library() -> Result<()> {
+    let root = program::output(Command::new("rustc").args(["--print", "sysroot"]), LIMIT)?;
+    let source = Path::new(root.trim()).join("lib/rustlib/src/rust/library/std");
+    if !source.is_dir() {
+        println!("installing the source of the standard library");
+        program::output(Command::new("rustup").args(["component", "add", "rust-src"]), LIMIT)?;
+    }
+    ensure!(source.is_dir(), "the source of the standard library is missing: rustup component add rust-src");
+    Ok(())
+}
+
 /// Makes system users (with a group of the same name) that are missing.
 pub(crate) fn users(names: &[&str]) -> Result<()> {
     for name in names {

@@ -16,9 +16,11 @@ mod place;
 mod power;
 mod program;
 mod promise;
+mod races;
 mod reliability;
 mod report;
 mod s3;
+mod schedules;
 mod server;
 mod sim;
 mod soak;
@@ -64,6 +66,10 @@ enum Task {
     Sim(sim::SimArguments),
     /// Prove that the simulation catches bugs, and write docs/mutants.md
     Mutants(sim::MutantsArguments),
+    /// Run threads on a pool under ThreadSanitizer
+    Races(races::RacesArguments),
+    /// Run a few threads on a pool under a scheduler that chooses who goes next
+    Schedules(schedules::SchedulesArguments),
     /// Check the house rules that no other tool knows
     Tidy,
     /// Put a server with little memory under load, print tables and write docs/load.md
@@ -111,6 +117,8 @@ fn run() -> Result<ExitCode> {
         Task::Reliability(arguments) => reliability::run(&arguments),
         Task::Sim(arguments) => sim::run(&arguments),
         Task::Mutants(arguments) => sim::mutants(&arguments),
+        Task::Races(arguments) => races::run(&arguments),
+        Task::Schedules(arguments) => schedules::run(&arguments),
         Task::Tidy => tidy::run(),
         Task::Load(arguments) => load::run(&arguments),
         Task::Bench(arguments) => bench(&arguments),

@@ -12,6 +12,8 @@ use crate::program;
 const MARGIN: Duration = Duration::from_secs(3 * 3600);
 /// Fuzz targets that share the time of fuzzing, two at a time.
 const FUZZ_TURNS: u64 = 6;
+/// Scenarios that share the time of schedules, two at a time.
+const SCENARIOS: f64 = 5.0;
 
 /// What `reliability` is told.
 #[derive(Args)]
@@ -26,10 +28,13 @@ pub(crate) fn run(arguments: &ReliabilityArguments) -> Result<ExitCode> {
     let minutes = arguments.minutes.max(1);
     let share = minutes.to_string();
     let seconds = (minutes * 60 / FUZZ_TURNS).max(1).to_string();
+    let scenario = (minutes as f64 / SCENARIOS).to_string();
     let kills = (minutes * 60).to_string();
-    let parts: [&[&str]; 8] = [
+    let parts: [&[&str]; 10] = [
         &["sim", "--minutes", &share],
         &["mutants"],
+        &["schedules", "--minutes", &scenario],
+        &["races", "--minutes", &share],
         &["corrupt", "--minutes", &share],
         &["fuzz", "--seconds", &seconds],
         &["power", "--minutes", &share],

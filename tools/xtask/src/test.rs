@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::suite::{self, Setting};
-use crate::{cleanup, fuzz, golden, install, load, program, sim, tidy, workspace};
+use crate::{cleanup, fuzz, golden, install, load, program, schedules, sim, tidy, workspace};
 
 /// Compiling everything from nothing on a slow machine and running it.
 const CARGO_LIMIT: Duration = Duration::from_secs(40 * 60);
@@ -69,6 +69,7 @@ const STEPS: &[Step] = &[
     source("doc", "examples in the documentation", doc),
     source("golden", "golden pools, read by what the page on the format says", golden::read),
     source("sim", "whole pools in simulated worlds, against a model", sim::step),
+    source("schedules", "threads on a pool, in an order that is chosen", schedules::step),
     source("fuzz", "every decoder, for a minute", fuzz::step),
     source("build", "the real binary, optimised", build),
     mounted("conformance", "our own POSIX suite", &[], suite::conformance::run),

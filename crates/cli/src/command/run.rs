@@ -36,8 +36,14 @@ impl Run {
             output.note(&format!("Opened with loss: {loss}."));
         }
         if daemon.created() {
-            output
-                .note(&format!("Made a new pool at {}. It is not encrypted.", settings.storage.place.url()));
+            let is_encrypted = settings.storage.secret.is_some();
+            let how = if is_encrypted { "encrypted" } else { "NOT ENCRYPTED" };
+            output.note(&format!("Made a new pool at {}. It is {how}.", settings.storage.place.url()));
+            if is_encrypted {
+                output.note(
+                    "Without the password or key nobody can read it again: keep a copy of that elsewhere.",
+                );
+            }
         }
         if let Some(mount_point) = &settings.fuse.mount_point {
             match daemon.mount(mount_point) {

@@ -36,7 +36,8 @@ pub(super) fn describe(status: &StatusBody) -> String {
     if let Some(damage) = damage(status) {
         table.fact("DAMAGE", damage);
     }
-    table.fact("Pool", format!("{} (id {})", server.storage_url, pool.id));
+    let how = if pool.encrypted { "encrypted" } else { "NOT ENCRYPTED" };
+    table.fact("Pool", format!("{} (id {}, {how})", server.storage_url, pool.id));
     let since = time::for_table(server.started.0);
     table.fact("Server", format!("offshoot {}, process {}, since {since} UTC", server.version, server.pid));
     for mount in mounts {

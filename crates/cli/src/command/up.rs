@@ -146,7 +146,7 @@ impl Up {
             return Ok(());
         }
         let mut text = String::new();
-        let state = if daemon.created() { "new, not encrypted" } else { "opened" };
+        let state = if daemon.created() { "new, NOT ENCRYPTED" } else { "opened" };
         match &self.url {
             Some(url) => {
                 text.push_str(&format!("Pool    {url} ({state})\nLog     {}\n", dotted(&self.data)));

@@ -4,18 +4,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use offshoot_bucket::{BucketSettings, BucketUrl, Provider};
-use offshoot_engine::{Compression, DiskCacheSettings};
+use offshoot_engine::{Compression, DiskCacheSettings, Secret};
 use toml::{Table, Value};
 
 use super::memory::LEAST_BYTES;
-use super::{AccessTime, Bucket, GIB, MIB, Place, Settings, bucket};
+use super::{AccessTime, Bucket, GIB, MIB, Place, SecretSource, Settings, bucket};
 
 /// Where a pool in a bucket has its log if nobody says.
 const STATE_DIRECTORY: &str = "/var/lib/offshoot";
 
 /// All keys but those of `[aws]`, `[gcp]` and `[azure]`.
-pub(super) const KNOWN: [&str; 23] = [
+pub(super) const KNOWN: [&str; 26] = [
     "storage.url",
+    "storage.encryption_password",
+    "storage.encryption_password_file",
+    "storage.encryption_key_file",
     "storage.durability",
     "storage.compression",
     "storage.flush_interval",
@@ -41,15 +44,7 @@ pub(super) const KNOWN: [&str; 23] = [
 ];
 
 /// Keys and sections that are known but not to be had in this version, with the reason.
-const NOT_YET: [(&str, &str); 5] = [
-    (
-        "storage.encryption_password",
-        "encryption is not available in this version; without this key the pool is not encrypted",
-    ),
-    (
-        "storage.encryption_password_file",
-        "encryption is not available in this version; without this key the pool is not encrypted",
-    ),
+const NOT_YET: [(&str, &str); 3] = [
     ("servers.nbd", "`servers.nbd`: block volumes are not available in this version"),
     ("servers.nfs", "`servers.nfs`: NFS is not available in this version"),
     ("servers.ninep", "`servers.ninep`: 9P is not available in this version"),
@@ -146,6 +141,7 @@ fn storage(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> 
     if let Some(url) = values.text("storage.url")? {
         storage.place = place(&url)?;
     }
+    storage.secret = secret(values)?;
     if let Some(durability) = values.text("storage.durability")? {
         match durability.as_str() {
             "local" => {}
@@ -205,6 +201,24 @@ fn disk_cache(settings: &mut Settings, values: &mut Values) -> Result<(), Refusa
         }
     };
     Ok(())
+}
+
+/// What opens the pool: from one place at most.
+fn secret(values: &mut Values) -> Result<Option<SecretSource>, Refusal> {
+    let mut sources = Vec::new();
+    if let Some(password) = values.text("storage.encryption_password")? {
+        let secret = Secret::password(&password)
+            .map_err(|_| "`storage.encryption_password` is empty; without it, the pool is not encrypted")?;
+        sources.push(SecretSource::Given(secret));
+    }
+    sources.extend(values.absolute("storage.encryption_password_file")?.map(SecretSource::PasswordFile));
+    sources.extend(values.absolute("storage.encryption_key_file")?.map(SecretSource::KeyFile));
+    if sources.len() > 1 {
+        return Err("`storage.encryption_password`, `storage.encryption_password_file` and \
+                    `storage.encryption_key_file`: one of them is enough, and more are not taken"
+            .into());
+    }
+    Ok(sources.pop())
 }
 
 fn control(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> {

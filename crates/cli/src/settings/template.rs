@@ -8,6 +8,12 @@ pub(crate) const TEMPLATE: &str = r##"# Settings of an Offshoot server: `offshoo
 # Where the pool is: file:///directory, memory: (gone when the server stops), or in a bucket: s3://bucket/prefix,
 # gs://bucket/prefix, az://container/prefix.
 url = "file:///var/lib/offshoot"
+# What opens the pool. A new pool is encrypted if one of these is set, and never else. The password, from the environment:
+# encryption_password = "${OFFSHOOT_PASSWORD}"
+# Or a file whose first line is the password:
+# encryption_password_file = "/etc/offshoot/password"
+# Or a file with a key, as `openssl rand -hex 32` makes it:
+# encryption_key_file = "/etc/offshoot/key"
 # local: a sync is durable on the local disk.
 durability = "local"
 # lz4, zstd-1 to zstd-19, or none. Data that does not shrink is stored as it is.

@@ -2,7 +2,7 @@
 
 use crate::fixture::{Place, Ran, offshoot};
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "up",
     "init",
     "run",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 22] = [
     "ls",
     "rm",
     "info",
+    "pool",
     "status",
     "top",
     "gc",

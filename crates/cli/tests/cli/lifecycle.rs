@@ -14,7 +14,7 @@ fn up_makes_a_pool_serves_and_mounts_it_and_ends_cleanly() {
     let told = wait_until("it says what to try", || {
         Some(said(&server.place)).filter(|told| told.contains("Ctrl-C"))
     });
-    assert!(told.contains("new, not encrypted"), "{told}");
+    assert!(told.contains("new, NOT ENCRYPTED"), "{told}");
     assert_eq!(
         told.lines().filter(|line| line.starts_with("  ")).count(),
         3,

@@ -36,6 +36,7 @@ pub(super) fn routes() -> Routes {
     all.extend(snapshots());
     all.extend(jobs());
     all.extend(mounts());
+    all.extend(keys());
     Routes(all)
 }
 
@@ -104,6 +105,28 @@ fn server() -> Vec<Route> {
             }),
         )
         .access(Access::Administrator),
+    ]
+}
+
+fn keys() -> Vec<Route> {
+    vec![
+        Route::new(
+            Method::GET,
+            "/api/v1/keys",
+            "What opens the pool",
+            json!(wire::KeyList),
+            handler!(|call| Answer::json(&call.service.keys())),
+        )
+        .access(Access::Administrator),
+        Route::new(
+            Method::POST,
+            "/api/v1/keys",
+            "Change what opens the pool",
+            json!(wire::KeyList),
+            handler!(|call| Answer::json(&call.service.change_keys(&call.caller, call.read()?).await?)),
+        )
+        .access(Access::Administrator)
+        .takes::<wire::KeyRequest>(),
     ]
 }
 

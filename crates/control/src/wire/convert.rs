@@ -153,6 +153,7 @@ impl From<Status> for PoolBody {
         Self {
             id: from.pool_id,
             format_version: from.format_version,
+            encrypted: from.encrypted,
             writer_epoch: from.writer_epoch,
             manifest: from.manifest,
             files: from.files,

@@ -6,6 +6,7 @@ use super::naming::{Damage, damage};
 use super::{begin, known_count};
 use crate::address::{Address, ItemKind, SegmentId};
 use crate::checkpoint::Checkpointer;
+use crate::encryption::decrypt_object;
 use crate::format::manifest;
 use crate::namespace::State;
 use crate::pool::Inner;
@@ -131,8 +132,11 @@ async fn stored_manifest(inner: &Inner, checkpointer: &Checkpointer, found: &mut
     }
     for (path, encodings) in expected {
         let fault = match inner.items.objects().get(&path, 0, u64::MAX).await {
-            Ok(stored) if encodings.contains(&stored) => continue,
-            Ok(_) => format!("{path} does not have the bytes that were written"),
+            Ok(stored) => match decrypt_object(inner.items.keys(), manifest.version, &path, stored) {
+                Ok(plain) if encodings.contains(&plain) => continue,
+                Ok(_) => format!("{path} does not have the bytes that were written"),
+                Err(error) => error.to_string(),
+            },
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
                 format!("{path} cannot be read: {error}")
             }

@@ -283,10 +283,11 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     all.extend(records());
     let key = Key::new(b"0123456789abcdef", [7, 8]);
     let head = Head { version: VERSION, sequence: 9, operations: 1, durable: 8 };
-    all.push(("head of a batch".into(), batch::header(key, 5, head, b"payload").to_vec()));
+    all.push(("head of a batch".into(), batch::header(&key, 5, head, b"payload").to_vec()));
     all.push(("manifest".into(), whole_manifest()));
     all.push(("segment table".into(), segment_table()));
     all.push(("object of segments".into(), object()));
+    all.extend(crate::encryption::samples::all());
     all.push(("name hashes".into(), hashes()));
     let names = [
         ObjectName { epoch: 0x12, number: 0xabc }.path(),

@@ -112,7 +112,7 @@ impl Image {
         let logs = log.list()?;
         for number in logs.iter().copied() {
             let bytes = log.read(number)?;
-            for batch in batch::read(key, &bytes, number).batches {
+            for batch in batch::read(&key, &bytes, number).batches {
                 let place = Place::Batch { log: number, head: batch.head };
                 pieces.push(Piece { place, bytes: batch.payload().to_vec() });
             }
@@ -146,7 +146,7 @@ impl Image {
                 if let Place::Batch { log: of, head } = piece.place
                     && of == number
                 {
-                    let header = batch::header(self.key, number, head, &piece.bytes);
+                    let header = batch::header(&self.key, number, head, &piece.bytes);
                     let length = header.len() + piece.bytes.len();
                     log.append(number, offset, &[header, Bytes::copy_from_slice(&piece.bytes)])?;
                     offset += length as u64;
@@ -195,10 +195,10 @@ fn take_segments(object: ObjectName, bytes: &Bytes, mark: PoolMark, pieces: &mut
     for (segment, offset, length) in parse_object_footer(&bytes[tail - length as usize..tail], checksum)? {
         let start = offset as usize;
         let directory = Directory::decode(&bytes[start..start + length as usize], segment, mark)?;
-        for item in directory.items {
+        for item in &directory.items {
             let start = item.offset as usize;
             let stored = bytes.slice(start..start + item.stored_length as usize);
-            let raw = item.open(segment, stored)?;
+            let raw = item.open(segment, None, stored)?;
             let place = Place::Item { object, segment, index: item.index, kind: item.kind };
             pieces.push(Piece { place, bytes: raw.to_vec() });
         }

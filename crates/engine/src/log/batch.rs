@@ -6,12 +6,15 @@
 //! one that claims more to have been durable than could be read is the proof that the log was damaged and not torn.
 //!
 //! The checksum of a head begins with a secret of the pool, so that content which users write, and which the log holds as
-//! payload, can never pass for a head.
+//! payload, can never pass for a head. In an encrypted pool the payload is encrypted, and what its head says is authenticated with it.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::record::{self, Record};
 use crate::Result;
+use crate::encryption::{Keys, Purpose};
 use crate::format::codec::{Reader, Writer};
 use crate::simulation::mutant::{self, Mutant};
 
@@ -19,15 +22,30 @@ const MAGIC: u32 = 0x4753_464f;
 /// Bytes before the payload.
 pub(crate) const HEADER_BYTES: usize = 48;
 
-/// What the checksums of a pool's heads begin with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Key(u32);
+/// What the checksums of a pool's heads begin with, and what its payloads are encrypted with.
+#[derive(Clone)]
+pub(crate) struct Key {
+    checksum: u32,
+    keys: Option<Arc<Keys>>,
+}
 
 impl Key {
     /// The key of the pool with this identity and these words of its name hash.
     pub(crate) fn new(pool_id: &[u8; 16], hash_key: [u64; 2]) -> Self {
         let [first, second] = hash_key.map(u64::to_le_bytes);
-        Self(crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(pool_id), &first), &second))
+        let checksum = crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(pool_id), &first), &second);
+        Self { checksum, keys: None }
+    }
+
+    /// The same for a pool with these keys.
+    pub(crate) fn encrypted(self, keys: Option<&Arc<Keys>>) -> Self {
+        Self { keys: keys.cloned(), ..self }
+    }
+
+    /// The payload as it is stored, of records that are to stand under `head` in log file `log`; `None` if it is these records.
+    pub(crate) fn encrypt(&self, log: u64, head: Head, records: &[u8]) -> Option<Bytes> {
+        let keys = self.keys.as_ref()?;
+        Some(keys.encrypt(Purpose::Batch, &head.context(log), records).into())
     }
 }
 
@@ -44,14 +62,26 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// What is authenticated with an encrypted payload.
+    fn context(&self, log: u64) -> Vec<u8> {
+        let Self { version, sequence, operations, durable } = *self;
+        let mut out = Writer::with_capacity(32);
+        out.u32(version);
+        out.u64(log);
+        out.u64(sequence);
+        out.u64(durable);
+        out.u32(operations);
+        out.bytes
+    }
+
     /// Sequence of the last operation, 0 if there is none.
     pub(crate) fn last(&self) -> u64 {
         if self.operations == 0 { 0 } else { self.sequence.saturating_add(u64::from(self.operations) - 1) }
     }
 }
 
-/// The head of a batch for `payload`.
-pub(crate) fn header(key: Key, log: u64, head: Head, payload: &[u8]) -> Bytes {
+/// The head of a batch for `payload`, as it is stored.
+pub(crate) fn header(key: &Key, log: u64, head: Head, payload: &[u8]) -> Bytes {
     let mut out = Writer::with_capacity(HEADER_BYTES);
     out.u32(MAGIC);
     out.u32(head.version);
@@ -61,7 +91,7 @@ pub(crate) fn header(key: Key, log: u64, head: Head, payload: &[u8]) -> Bytes {
     out.u32(head.operations);
     out.u32(payload.len() as u32);
     out.u32(crc32c::crc32c(payload));
-    let checksum = crc32c::crc32c_append(key.0, &out.bytes);
+    let checksum = crc32c::crc32c_append(key.checksum, &out.bytes);
     out.u32(checksum);
     out.bytes.into()
 }
@@ -72,6 +102,8 @@ pub(crate) struct Batch<'a> {
     /// Where it begins in the file.
     pub(crate) offset: u64,
     payload: &'a [u8],
+    log: u64,
+    key: &'a Key,
 }
 
 impl Batch<'_> {
@@ -83,7 +115,11 @@ impl Batch<'_> {
 
     /// The records in order.
     pub(crate) fn records(&self) -> Result<Vec<Record>> {
-        let mut from = Reader::new(self.payload);
+        let decrypted = match &self.key.keys {
+            None => None,
+            Some(keys) => Some(keys.decrypt(Purpose::Batch, &self.head.context(self.log), self.payload)?),
+        };
+        let mut from = Reader::new(decrypted.as_deref().unwrap_or(self.payload));
         let mut records = Vec::new();
         while !from.is_empty() {
             records.push(record::decode(&mut from)?);
@@ -124,13 +160,13 @@ impl Content<'_> {
 }
 
 /// Reads the bytes of log file `log`.
-pub(crate) fn read(key: Key, file: &[u8], log: u64) -> Content<'_> {
+pub(crate) fn read<'a>(key: &'a Key, file: &'a [u8], log: u64) -> Content<'a> {
     let mut batches = Vec::new();
     let mut end = 0;
     while let Some(found) = head_at(key, &file[end..], log)
         && let Some(payload) = found.payload(&file[end..])
     {
-        batches.push(Batch { head: found.head, offset: end as u64, payload });
+        batches.push(Batch { head: found.head, offset: end as u64, payload, log, key });
         end += HEADER_BYTES + payload.len();
     }
     if mutant::is_on(Mutant::ReplayStopsEarly) {
@@ -181,7 +217,7 @@ impl Found {
 }
 
 /// The head that `bytes` begins with, if it is one of log file `log`.
-fn head_at(key: Key, bytes: &[u8], log: u64) -> Option<Found> {
+fn head_at(key: &Key, bytes: &[u8], log: u64) -> Option<Found> {
     let mut from = Reader::new(bytes.get(..HEADER_BYTES)?);
     let magic = from.u32().ok()?;
     let version = from.u32().ok()?;
@@ -192,8 +228,9 @@ fn head_at(key: Key, bytes: &[u8], log: u64) -> Option<Found> {
     let length = from.u32().ok()? as usize;
     let checksum = from.u32().ok()?;
     let own = from.u32().ok()?;
-    let whole =
-        magic == MAGIC && number == log && crc32c::crc32c_append(key.0, &bytes[..HEADER_BYTES - 4]) == own;
+    let whole = magic == MAGIC
+        && number == log
+        && crc32c::crc32c_append(key.checksum, &bytes[..HEADER_BYTES - 4]) == own;
     whole.then_some(Found { head: Head { version, sequence, operations, durable }, length, checksum })
 }
 
@@ -201,7 +238,8 @@ fn head_at(key: Key, bytes: &[u8], log: u64) -> Option<Found> {
 mod tests {
     use super::*;
 
-    const KEY: Key = Key(7);
+    const KEY: &Key = &Key { checksum: 7, keys: None };
+    const OTHER: &Key = &Key { checksum: 8, keys: None };
 
     /// Three batches of one operation each, every one written when those before it were durable.
     fn three(log: u64) -> (Vec<u8>, Vec<usize>) {
@@ -241,10 +279,10 @@ mod tests {
         let (mut file, _) = three(5);
         file.extend_from_slice(&remains);
         // As a user's file could hold it who knows everything but the key.
-        file.extend(header(Key(8), 5, Head { version: 1, sequence: 9, operations: 1, durable: 8 }, b""));
+        file.extend(header(OTHER, 5, Head { version: 1, sequence: 9, operations: 1, durable: 8 }, b""));
         file.extend_from_slice(&MAGIC.to_le_bytes()[..3]);
         let content = read(KEY, &file, 5);
         assert_eq!((content.batches.len(), content.behind.len()), (3, 0));
-        assert_eq!(read(Key(8), &remains, 4).batches.len(), 0);
+        assert_eq!(read(OTHER, &remains, 4).batches.len(), 0);
     }
 }

@@ -7,8 +7,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::{LogStore, batch, record};
 use crate::address::ItemKind;
 use crate::format::codec::Writer;
@@ -174,20 +172,24 @@ impl LogWriter {
                 self.number = tail.file;
                 self.offset = 0;
             }
-            let payload = Bytes::from(std::mem::take(&mut tail.out.bytes));
             let head = batch::Head {
                 version: self.items.format_version(),
                 sequence: tail.first,
                 operations: tail.operations,
                 durable: self.durable,
             };
-            let header = batch::header(self.key, self.number, head, &payload);
+            let encrypted = self.key.encrypt(self.number, head, &tail.out.bytes);
+            let is_plain = encrypted.is_none();
+            let payload = encrypted.unwrap_or_else(|| std::mem::take(&mut tail.out.bytes).into());
+            let header = batch::header(&self.key, self.number, head, &payload);
             let length = (header.len() + payload.len()) as u64;
             let parts = [header, payload];
             let appended = self.store.append(self.number, self.offset, &parts).await;
             if let Err(error) = appended {
-                let [_, payload] = parts;
-                tail.out.bytes = payload.into();
+                if is_plain {
+                    let [_, payload] = parts;
+                    tail.out.bytes = payload.into();
+                }
                 return Err(error);
             }
             self.offset += length;

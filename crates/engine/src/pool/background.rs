@@ -70,6 +70,9 @@ impl Inner {
             futures::future::select(work, self.clock.sleep(pause)).await;
             if self.is_checkpoint_due() {
                 failures = self.tried(checkpoint(self, false).await.map(|_| ()), failures);
+            } else {
+                // Whoever asked for one may have been helped otherwise, and not have heard of it.
+                self.progress.notify_waiters();
             }
             if self.settings.defragment && failures == 0 {
                 failures = self.tried(defragment::step(self).await, failures);

@@ -40,7 +40,7 @@ impl Guard {
                 if !locations.get(*ino).is_some_and(has_name) {
                     return Ok(false);
                 }
-                let trail = locations.trail(*ino)?;
+                let Ok(trail) = locations.trail(*ino) else { return Ok(false) };
                 let (inode, _) = View { state, nodes, pin: None }.inode(&trail)?;
                 Ok(match (inode.directory().map(|d| &d.entries), entries) {
                     (Some(Some(now)), Some(then)) => now.same(then),

@@ -16,6 +16,7 @@ use crate::address::SegmentId;
 use crate::checkpoint::{Checkpointer, is_taken_over};
 use crate::content;
 use crate::defragment::{Fragments, RecentClones};
+use crate::encryption::encrypt_object;
 use crate::format::manifest::{self, Manifest};
 use crate::frame::{DirtyGauge, Frame};
 use crate::kinds::DirectoryTree;
@@ -363,7 +364,9 @@ impl Inner {
             self.admit(&operation(Vec::new())).await?;
             let found = self.lookup(parent, name).await?;
             let result = async {
-                let (links, guard) = self.links_below(parent, name, Some(&found)).await?;
+                let Some((links, guard)) = self.links_below(parent, name, Some(&found)).await? else {
+                    return Ok(None);
+                };
                 failpoint("remove_after_counting_links").await;
                 self.carry_out(&operation(links), Some(&guard)).await
             }
@@ -395,7 +398,9 @@ impl Inner {
                 if !replace {
                     return self.carry_out(&operation(Vec::new()), None).await;
                 }
-                let (links, guard) = self.links_below(parent, name, replaced.as_ref()).await?;
+                let Some((links, guard)) = self.links_below(parent, name, replaced.as_ref()).await? else {
+                    return Ok(None);
+                };
                 failpoint("remove_after_counting_links").await;
                 self.carry_out(&operation(links), Some(&guard)).await
             }
@@ -410,25 +415,30 @@ impl Inner {
     }
 
     /// The names below what a name leads to, if anything, that lead to files with several names of the same realm, and what has to be
-    /// unchanged for this to stay true. A clone below has a realm of its own: nothing outside shares its files.
+    /// unchanged for this to stay true; `None` if it is gone already. A clone below has a realm of its own: nothing outside shares its
+    /// files.
     async fn links_below(
         &self,
         parent: Ino,
         name: &[u8],
         found: Option<&Attributes>,
-    ) -> Result<(Vec<(SideKey, u32)>, Guard)> {
+    ) -> Result<Option<(Vec<(SideKey, u32)>, Guard)>> {
         let key = self.hasher.key(name);
         let Some(found) = found.filter(|found| found.kind == Kind::Directory && !found.clone_root) else {
-            return Ok((Vec::new(), Guard::NoLinks { parent, key }));
+            return Ok(Some((Vec::new(), Guard::NoLinks { parent, key })));
         };
         let ino = found.ino;
-        let (entries, totals, _pin) = self
+        let seen = self
             .with_inode(ino, |inode, _, view| {
                 Ok((inode.directory().and_then(|d| d.entries.clone()), inode.totals(), view.pin()))
             })
-            .await?;
+            .await;
+        let (entries, totals, _pin) = match seen {
+            Err(error) if error.kind() == ErrorKind::Stale => return Ok(None),
+            seen => seen?,
+        };
         if totals.links == 0 {
-            return Ok((Vec::new(), Guard::Entries { ino, parent, key, entries }));
+            return Ok(Some((Vec::new(), Guard::Entries { ino, parent, key, entries })));
         }
         let mut counts: BTreeMap<SideKey, u32> = BTreeMap::new();
         let mut stack: Vec<Link<DirectoryTree>> = entries.iter().cloned().collect();
@@ -448,7 +458,7 @@ impl Inner {
                 }
             }
         }
-        Ok((counts.into_iter().collect(), Guard::Entries { ino, parent, key, entries }))
+        Ok(Some((counts.into_iter().collect(), Guard::Entries { ino, parent, key, entries })))
     }
 
     /// Lets go of one hold.
@@ -505,6 +515,10 @@ impl Inner {
 
     /// Flushes what the log writer has taken.
     pub(crate) async fn flush_locked(&self, writer: &mut LogWriter) -> Result<()> {
+        // Who had the log before may have failed to sync it, and no later sync can be believed.
+        if let Some(error) = &self.core.read().stopped {
+            return Err(error.clone());
+        }
         let before = self.metrics.log_bytes.get();
         let put = writer.put_frames().await;
         let are_frames_put = put.is_ok();
@@ -564,10 +578,11 @@ impl Inner {
         let path = manifest::path(manifest.number);
         // Only this writer has this epoch, once it has begun.
         let has_begun = self.manifest_number.load(Ordering::Relaxed) + 1 == manifest.number;
+        let bytes = encrypt_object(self.items.keys(), &path, manifest.encode());
         let put = if has_begun {
-            put_own(&**self.items.objects(), &path, manifest.encode()).await
+            put_own(&**self.items.objects(), &path, bytes).await
         } else {
-            self.items.objects().put(&path, vec![manifest.encode()]).await
+            self.items.objects().put(&path, vec![bytes]).await
         };
         match put {
             // A number can be free because others have gone on from it and deleted what was there. Who cannot look does not know
@@ -644,6 +659,7 @@ impl Inner {
         let used = stored_bytes + self.gauge.get();
         let free = free.map_or(u64::MAX >> 13, |free| free.saturating_sub(self.settings.reserve_bytes));
         Status {
+            encrypted: self.items.keys().is_some(),
             pool_id: self.pool_id.iter().map(|byte| format!("{byte:02x}")).collect(),
             format_version: self.settings.format_version,
             writer_epoch: self.items.epoch(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::encryption::{Unlocked, decrypt_object, unlock};
 use crate::format::manifest::{self, Manifest};
 use crate::object::ObjectStore;
 use crate::segment::{Items, SegmentRecord, absent};
@@ -16,6 +17,8 @@ type Table = BTreeMap<crate::address::SegmentId, SegmentRecord>;
 /// A manifest to open.
 pub(super) struct Chosen {
     pub(super) manifest: Manifest,
+    /// What the pool is encrypted with.
+    pub(super) keys: Unlocked,
     /// The segment table as it was last written whole.
     pub(super) table_base: Arc<Table>,
     /// The highest number of any manifest.
@@ -32,8 +35,8 @@ pub(super) struct PassedOver {
 
 impl Chosen {
     /// The first manifest of a new pool.
-    pub(super) fn new(manifest: Manifest) -> Self {
-        Self { newest: manifest.number, manifest, table_base: Arc::default(), passed_over: Vec::new() }
+    pub(super) fn new(manifest: Manifest, keys: Unlocked) -> Self {
+        Self { newest: manifest.number, manifest, keys, table_base: Arc::default(), passed_over: Vec::new() }
     }
 }
 
@@ -49,7 +52,7 @@ pub(super) async fn newest(objects: &dyn ObjectStore) -> Result<Option<u64>> {
 /// The newest manifest with its table; if loss is accepted the newest sound one.
 ///
 /// # Errors
-/// `Corrupt`, `NewerFormat`, `Store`.
+/// `Corrupt`, `NewerFormat`, `WrongPassword`, `Invalid`, `Store`.
 pub(super) async fn manifest(objects: &dyn ObjectStore, settings: &Settings) -> Result<Option<Chosen>> {
     let mut numbers = Vec::new();
     for object in objects.list(manifest::PREFIX).await? {
@@ -61,11 +64,11 @@ pub(super) async fn manifest(objects: &dyn ObjectStore, settings: &Settings) -> 
     let Some(newest) = numbers.last().copied() else { return Ok(None) };
     let mut passed_over: Vec<PassedOver> = Vec::new();
     for number in numbers.into_iter().rev() {
-        match read(objects, number, settings.format_version).await {
-            Ok((manifest, base)) if passed_over.is_empty() || settings.accept_loss => {
-                return Ok(Some(Chosen { manifest, table_base: Arc::new(base), newest, passed_over }));
+        match read(objects, number, settings).await {
+            Ok((manifest, base, keys)) if passed_over.is_empty() || settings.accept_loss => {
+                return Ok(Some(Chosen { manifest, keys, table_base: Arc::new(base), newest, passed_over }));
             }
-            Ok((manifest, _)) => {
+            Ok((manifest, ..)) => {
                 let words = passed_over.into_iter().map(|passed| passed.words).collect::<Vec<_>>().join(". ");
                 let message = format!(
                     "{words}. The pool cannot be opened without it; {} from {} seconds after 1970, as of operation {}, is \
@@ -97,23 +100,29 @@ pub(super) async fn manifest(objects: &dyn ObjectStore, settings: &Settings) -> 
 async fn read(
     objects: &dyn ObjectStore,
     number: u64,
-    version: u32,
-) -> Result<(Manifest, Table), (Vec<String>, Error)> {
+    settings: &Settings,
+) -> Result<(Manifest, Table, Unlocked), (Vec<String>, Error)> {
     let path = manifest::path(number);
-    let manifest = get(objects, &path).await.and_then(|bytes| Manifest::decode(&bytes, version, &path));
-    let manifest = manifest.map_err(|error| (vec![path.clone()], error))?;
+    let version = settings.format_version;
+    let manifest = get(objects, &path).await.and_then(|bytes| {
+        let keys = unlock(settings.encryption.as_ref(), version, &path, &bytes)?;
+        let bytes = decrypt_object(keys.as_ref(), version, &path, bytes)?;
+        Ok((Manifest::decode(&bytes, version, &path)?, keys))
+    });
+    let (manifest, keys) = manifest.map_err(|error| (vec![path.clone()], error))?;
     if manifest.table == 0 {
-        return Ok((manifest, Table::new()));
+        return Ok((manifest, Table::new(), keys));
     }
     let table_path = manifest::table_path(manifest.table);
     let records = get(objects, &table_path)
         .await
+        .and_then(|bytes| decrypt_object(keys.as_ref(), version, &table_path, bytes))
         .and_then(|bytes| manifest::decode_table(&bytes, version, &table_path));
     match records {
         Ok(records) => {
             let table =
                 records.into_iter().filter_map(|(segment, record)| Some((segment, record?))).collect();
-            Ok((manifest, table))
+            Ok((manifest, table, keys))
         }
         Err(error) => Err((vec![path, table_path], error)),
     }

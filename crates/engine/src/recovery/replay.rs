@@ -74,9 +74,10 @@ impl Replay<'_> {
         let Some(Stop { file, offset, why }) = self.find_stop().await? else { return Ok(None) };
         let reached = self.state.sequence;
         let (mut last, mut following) = (self.manifest.durable, 0);
+        let key = self.key();
         for number in self.logs.iter().copied().filter(|number| *number >= file) {
             let bytes = self.log_store.read(number).await?;
-            let mut content = batch::read(self.key(), &bytes, number);
+            let mut content = batch::read(&key, &bytes, number);
             if number < self.manifest.newest_log {
                 content.leave_out_behind(self.manifest.durable);
             }
@@ -90,11 +91,12 @@ impl Replay<'_> {
     }
 
     fn key(&self) -> Key {
-        Key::new(&self.manifest.pool_id, self.manifest.hash_key)
+        Key::new(&self.manifest.pool_id, self.manifest.hash_key).encrypted(self.items.keys())
     }
 
     async fn find_stop(&mut self) -> Result<Option<Stop>> {
         let mut locations = Locations::of_replay();
+        let key = self.key();
         let first = self.manifest.log;
         let newest = self.manifest.newest_log.max(self.logs.last().copied().unwrap_or(0));
         // Where the log ended that was read last.
@@ -105,7 +107,7 @@ impl Replay<'_> {
                 return Ok(Some(Stop { file: number, offset: 0, why }));
             }
             let file = self.log_store.read(number).await?;
-            let mut content = batch::read(self.key(), &file, number);
+            let mut content = batch::read(&key, &file, number);
             if number < self.manifest.newest_log {
                 content.leave_out_behind(self.manifest.durable);
             }

@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::layout::Item;
 use crate::address::{Address, SegmentId};
+use crate::encryption::ItemKey;
 
 /// What an entry takes beside its bytes.
 const OVERHEAD_BYTES: u64 = 160;
@@ -24,9 +25,12 @@ const WINDOW_BYTES_MIN: u64 = 64 << 10;
 /// Bytes that are read beside items at most.
 const WINDOW_BYTES_MAX: u64 = 1 << 20;
 
+/// An item, the key of its segment, and the stored bytes.
+pub(super) type Waiting = (Item, Option<ItemKey>, Bytes);
+
 /// Items that were read ahead.
 pub(super) struct Ahead {
-    items: FxHashMap<Address, (Item, Bytes)>,
+    items: FxHashMap<Address, Waiting>,
     /// Oldest first; with some that have left already.
     order: VecDeque<Address>,
     bytes: u64,
@@ -65,7 +69,7 @@ impl Ahead {
     }
 
     /// Keeps a copy of an item's stored bytes.
-    pub(super) fn put(&mut self, address: Address, item: Item, stored: &[u8]) {
+    pub(super) fn put(&mut self, address: Address, item: Item, key: Option<&ItemKey>, stored: &[u8]) {
         let weight = stored.len() as u64 + OVERHEAD_BYTES;
         if weight > self.bytes_max || self.has(address) {
             return;
@@ -80,13 +84,13 @@ impl Ahead {
         }
         self.bytes += weight;
         self.order.push_back(address);
-        self.items.insert(address, (item, Bytes::copy_from_slice(stored)));
+        self.items.insert(address, (item, key.cloned(), Bytes::copy_from_slice(stored)));
     }
 
     /// Gives an item to who uses it.
-    pub(super) fn take(&mut self, address: Address) -> Option<(Item, Bytes)> {
+    pub(super) fn take(&mut self, address: Address) -> Option<Waiting> {
         let found = self.items.remove(&address)?;
-        self.bytes -= found.1.len() as u64 + OVERHEAD_BYTES;
+        self.bytes -= found.2.len() as u64 + OVERHEAD_BYTES;
         Some(found)
     }
 
@@ -145,17 +149,17 @@ mod tests {
     fn the_oldest_goes_and_the_bound_is_kept() {
         let mut ahead = Ahead::new(10_000);
         for index in 0..100 {
-            ahead.put(address(index), item(index, 840), &[7; 840]);
+            ahead.put(address(index), item(index, 840), None, &[7; 840]);
             assert!(ahead.bytes() <= 10_000);
         }
         assert!(!ahead.has(address(89)) && ahead.has(address(90)));
-        assert_eq!(ahead.take(address(95)).unwrap().1.len(), 840);
+        assert_eq!(ahead.take(address(95)).unwrap().2.len(), 840);
         assert!(ahead.take(address(95)).is_none());
         assert_eq!(ahead.bytes(), 9000);
-        ahead.put(address(200), item(200, 10_000), &[0; 10_000]);
+        ahead.put(address(200), item(200, 10_000), None, &[0; 10_000]);
         assert!(!ahead.has(address(200)), "larger than everything");
         for _ in 0..1000 {
-            ahead.put(address(300), item(300, 10), &[0; 10]);
+            ahead.put(address(300), item(300, 10), None, &[0; 10]);
             ahead.take(address(300));
         }
         assert!(ahead.order.len() < 200, "{}", ahead.order.len());

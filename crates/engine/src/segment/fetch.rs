@@ -22,6 +22,7 @@ use super::writer::Gathering;
 use super::{Items, ObjectName, SegmentRecord, absent};
 use crate::Result;
 use crate::address::{Address, ItemKind, SegmentId};
+use crate::encryption::ItemKey;
 use crate::tree::{AnyNode, Missing};
 
 /// Bytes between items that are read along: less than what travels during a round trip.
@@ -163,8 +164,8 @@ impl Items {
         if cached.is_some() {
             return cached;
         }
-        let (item, stored) = self.ahead.lock().take(address)?;
-        self.use_item(address, &item, kind, stored)
+        let (item, key, stored) = self.ahead.lock().take(address)?;
+        self.use_item(address, &item, key.as_ref(), kind, stored)
     }
 
     fn is_in_memory(&self, address: Address, kind: ItemKind) -> bool {
@@ -182,8 +183,15 @@ impl Items {
     }
 
     /// Verifies and opens an item and puts it into the cache. What is wrong with it is told by who reads it by itself.
-    fn use_item(&self, address: Address, item: &Item, kind: ItemKind, stored: Bytes) -> Option<Fetched> {
-        let opened = self.open_item(address, item, kind, stored);
+    fn use_item(
+        &self,
+        address: Address,
+        item: &Item,
+        key: Option<&ItemKey>,
+        kind: ItemKind,
+        stored: Bytes,
+    ) -> Option<Fetched> {
+        let opened = open_item(address, item, key, kind, stored);
         match &opened {
             Some(Fetched::Frame(raw)) => self.frames.insert(address, raw.clone()),
             Some(Fetched::Node(node)) => self.nodes.insert(address, node.clone()),
@@ -195,17 +203,6 @@ impl Items {
             }
         }
         opened
-    }
-
-    fn open_item(&self, address: Address, item: &Item, kind: ItemKind, stored: Bytes) -> Option<Fetched> {
-        if item.kind != kind {
-            return None;
-        }
-        let raw = item.open(address.segment(), stored).ok()?;
-        Some(match kind {
-            ItemKind::Frame => Fetched::Frame(raw),
-            _ => Fetched::Node(AnyNode::decode(kind, &raw, address).ok()?),
-        })
     }
 
     async fn fetch_from<'a>(
@@ -228,7 +225,7 @@ impl Items {
                 continue;
             }
             let Some(place) = directory.place(missing.address.index()) else { continue };
-            match self.from_disk(missing, &directory.items[place], is_ahead) {
+            match self.from_disk(missing, &directory, place, is_ahead) {
                 Some(item) => found.extend(item.map(|item| (missing.address, item))),
                 None => drop(claims.insert(place, claim)),
             }
@@ -261,7 +258,7 @@ impl Items {
         };
         let kept = self.disk.as_ref().and_then(|disk| disk.directory(segment, record));
         if let Some(directory) =
-            kept.and_then(|bytes| Directory::decode(&bytes, segment, self.pool_mark()).ok())
+            kept.and_then(|bytes| self.decode_directory(&bytes, segment, record.object).ok())
         {
             let directory = Arc::new(directory);
             self.directories.insert(key, directory.clone());
@@ -271,7 +268,7 @@ impl Items {
         let end = record.directory_offset + u64::from(record.directory_length);
         let bytes = self.get_span(&record.object.path(), start..end).await?;
         let at = usize::try_from(record.directory_offset.checked_sub(start)?).ok()?;
-        let directory = Arc::new(Directory::decode(bytes.get(at..)?, segment, self.pool_mark()).ok()?);
+        let directory = Arc::new(self.decode_directory(bytes.get(at..)?, segment, record.object).ok()?);
         self.directories.insert(key, directory.clone());
         if let Some(disk) = &self.disk {
             disk.put_directory(segment, record, &bytes[at..]);
@@ -281,22 +278,29 @@ impl Items {
             // Frames that nobody asked for are not likely to be.
             let address = Address::new(segment, item.index);
             if item.kind != ItemKind::Frame || self.under_way.lock().contains_key(&Sought::Item(address)) {
-                self.read_along(address, item, start, &bytes);
+                self.read_along(address, item, directory.key.as_ref(), start, &bytes);
             }
         }
         Some(directory)
     }
 
     /// An item from the disk cache: opened, or, if it is read ahead, put where it waits.
-    fn from_disk(&self, missing: Missing, item: &Item, is_ahead: bool) -> Option<Option<Fetched>> {
+    fn from_disk(
+        &self,
+        missing: Missing,
+        directory: &Directory,
+        place: usize,
+        is_ahead: bool,
+    ) -> Option<Option<Fetched>> {
         let Missing { address, kind } = missing;
+        let (item, key) = (&directory.items[place], directory.key.as_ref());
         let stored = self.disk.as_ref()?.item(address, kind)?;
         self.metrics.disk_cache_hits.add(1);
         if is_ahead {
-            self.ahead.lock().put(address, *item, &stored);
+            self.ahead.lock().put(address, *item, key, &stored);
             return Some(None);
         }
-        self.use_item(address, item, kind, stored).map(Some)
+        self.use_item(address, item, key, kind, stored).map(Some)
     }
 
     fn keep_on_disk(&self, address: Address, kind: ItemKind, stored: &[u8]) {
@@ -325,13 +329,13 @@ impl Items {
     }
 
     /// Keeps an item that lies in `bytes`, which begin at `start` of the object.
-    fn read_along(&self, address: Address, item: &Item, start: u64, bytes: &[u8]) {
+    fn read_along(&self, address: Address, item: &Item, key: Option<&ItemKey>, start: u64, bytes: &[u8]) {
         if !self.is_in_memory(address, item.kind)
             && let Some(stored) = stored_in(item, start, bytes)
         {
             self.metrics.items_fetched.add(1);
             self.keep_on_disk(address, item.kind, stored);
-            self.ahead.lock().put(address, *item, stored);
+            self.ahead.lock().put(address, *item, key, stored);
         }
     }
 
@@ -437,7 +441,7 @@ impl Items {
         is_ahead: bool,
     ) -> Vec<(Address, Fetched)> {
         let mut found = Vec::new();
-        let items = &directory.items[span.places.clone()];
+        let (items, key) = (&directory.items[span.places.clone()], directory.key.as_ref());
         let (Some(first), Some(last)) = (items.first(), items.last()) else { return found };
         let range = first.offset..last.offset + u64::from(last.stored_length);
         let start = range.start;
@@ -448,13 +452,14 @@ impl Items {
             let address = Address::new(segment, item.index);
             let is_wanted = wanted.get(&(span.places.start + at)).is_some_and(|claim| claim.is_asked_for);
             if is_ahead || !is_wanted {
-                self.read_along(address, item, start, &bytes);
+                self.read_along(address, item, key, start, &bytes);
             } else if let Some(stored) = stored_in(item, start, &bytes) {
                 self.metrics.items_fetched.add(1);
                 self.keep_on_disk(address, item.kind, stored);
                 // A part of a large buffer would keep all of it in memory.
                 let stored = if is_alone { bytes.clone() } else { Bytes::copy_from_slice(stored) };
-                found.extend(self.use_item(address, item, item.kind, stored).map(|item| (address, item)));
+                found
+                    .extend(self.use_item(address, item, key, item.kind, stored).map(|item| (address, item)));
             }
             wanted.remove(&(span.places.start + at));
         }
@@ -506,6 +511,24 @@ impl Items {
         self.metrics.fetched_bytes.add(bytes.len() as u64);
         (bytes.len() as u64 == length).then_some(bytes)
     }
+}
+
+/// Verifies, decrypts and decodes an item, with all the checks that reading it by itself makes.
+fn open_item(
+    address: Address,
+    item: &Item,
+    key: Option<&ItemKey>,
+    kind: ItemKind,
+    stored: Bytes,
+) -> Option<Fetched> {
+    if item.kind != kind {
+        return None;
+    }
+    let raw = item.open(address.segment(), key, stored).ok()?;
+    Some(match kind {
+        ItemKind::Frame => Fetched::Frame(raw),
+        _ => Fetched::Node(AnyNode::decode(kind, &raw, address).ok()?),
+    })
 }
 
 /// The stored bytes of an item in `bytes`, which begin at `start` of the object.

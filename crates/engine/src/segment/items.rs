@@ -12,14 +12,15 @@ use super::ahead::Ahead;
 use super::cache::{Cache, FrameWeight, NodeWeight, cache};
 use super::fetch::{Fetched, Sought};
 use super::layout::{
-    Directory, FOOTER_TAIL_BYTES, FooterEntry, HEADER_BYTES, check_header, parse_footer_tail, parse_header,
-    parse_object_footer,
+    Directory, FOOTER_TAIL_BYTES, FooterEntry, HEADER_BYTES, check_header, decrypt_object_footer,
+    parse_footer_tail, parse_header, parse_object_footer,
 };
 use super::writer::Gathering;
 use super::{ObjectName, PREFIX, PoolMark, SegmentRecord};
 use crate::address::{Address, ItemKind, SegmentId};
 use crate::damage::Damage;
 use crate::disk_cache::DiskCache;
+use crate::encryption::{Keys, Unlocked};
 use crate::metrics::Metrics;
 use crate::object::ObjectStore;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +42,7 @@ pub(crate) struct ItemsSettings {
     /// Of the format that is written, the newest that is read.
     pub(crate) format_version: u32,
     pub(crate) pool_mark: PoolMark,
+    pub(crate) keys: Unlocked,
 }
 
 #[derive(Clone)]
@@ -341,9 +343,9 @@ impl Items {
         let segment = address.segment();
         let gathering = self.gathering.lock().get(&segment).cloned();
         if let Some(gathering) = gathering
-            && let Some((item, stored)) = gathering.read(address.index())
+            && let Some((item, key, stored)) = gathering.read(address.index())
         {
-            return item.open(segment, stored);
+            return item.open(segment, key.as_ref(), stored);
         }
         for record in self.places(segment) {
             let directory = self.directory_at(segment, &record).await?;
@@ -360,7 +362,7 @@ impl Items {
             self.metrics.items_fetched.add(1);
             self.metrics.fetched_bytes.add(stored.len() as u64);
             return item
-                .open(segment, stored)
+                .open(segment, directory.key.as_ref(), stored)
                 .map_err(|error| Error::with_source(error.kind(), format!("{path}: {error}"), error));
         }
         Err(Error::new(
@@ -442,6 +444,11 @@ impl Items {
         self.settings.pool_mark
     }
 
+    /// The keys of an encrypted pool.
+    pub(crate) fn keys(&self) -> Option<&Arc<Keys>> {
+        self.settings.keys.as_ref()
+    }
+
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.settings.segment_bytes
     }
@@ -480,8 +487,21 @@ impl Items {
             .get(&path, record.directory_offset, u64::from(record.directory_length))
             .await
             .map_err(|error| absent(&path, error))?;
-        Directory::decode(&bytes, segment, self.pool_mark())
+        self.decode_directory(&bytes, segment, record.object)
             .map_err(|error| Error::with_source(error.kind(), format!("{path}: {error}"), error))
+    }
+
+    /// A directory as it is stored in an object.
+    pub(super) fn decode_directory(
+        &self,
+        stored: &[u8],
+        segment: SegmentId,
+        object: ObjectName,
+    ) -> Result<Directory> {
+        match self.keys() {
+            None => Directory::decode(stored, segment, self.pool_mark()),
+            Some(keys) => Directory::decrypt(stored, segment, self.pool_mark(), keys, object),
+        }
     }
 
     /// Verifies what is around the segments of an object: header and footer, and that it says where these lie.
@@ -494,7 +514,7 @@ impl Items {
         let size = self.objects.size(&path).await.map_err(|error| absent(&path, error))?;
         let header = self.objects.get(&path, 0, HEADER_BYTES as u64).await;
         let header = header.map_err(|error| absent(&path, error))?;
-        parse_header(&header, object.epoch, self.format_version()).map_err(named)?;
+        parse_header(&header, object.epoch, self.format_version(), self.keys().is_some()).map_err(named)?;
         let listed = self.footer_list(&path, size).await.map_err(named)?;
         if segments.iter().all(|segment| listed.contains(segment)) {
             return Ok(());
@@ -523,7 +543,10 @@ impl Items {
             .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{path} is cut off")))?;
         let list =
             self.objects.get(path, start, u64::from(length)).await.map_err(|error| absent(path, error))?;
-        parse_object_footer(&list, checksum)
+        match self.keys() {
+            None => parse_object_footer(&list, checksum),
+            Some(keys) => decrypt_object_footer(&list, checksum, keys, path),
+        }
     }
 }
 

@@ -1,16 +1,22 @@
 //! The bytes of an object that holds segments: header, then for each segment its items and its directory, then the footer.
+//!
+//! In an encrypted pool each item, each directory and the list in the footer are encrypted by themselves.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::ObjectName;
 use super::codec::Codec;
 use crate::address::{ItemKind, SegmentId};
+use crate::encryption::{ITEM_KEY_BYTES, ItemKey, Keys, Purpose};
 use crate::format::check_version;
 use crate::format::codec::{Reader, Writer, out_of_range};
 use crate::{Error, ErrorKind, Result};
 
 const MAGIC: &[u8; 8] = b"OFFSHSEG";
 const FOOTER_MAGIC: &[u8; 8] = b"OFFSHEND";
-/// Magic, version, zero, epoch.
+/// Magic, version, 1 if it is encrypted, epoch.
 pub(crate) const HEADER_BYTES: usize = 24;
 /// Length of the footer's list, checksum, magic.
 pub(crate) const FOOTER_TAIL_BYTES: usize = 16;
@@ -30,18 +36,16 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    fn checksum_of(&self, segment: SegmentId, stored: &[u8]) -> u32 {
-        let mut nature = [0u8; 18];
-        nature[..8].copy_from_slice(&segment.0.to_le_bytes());
-        nature[8..12].copy_from_slice(&self.index.to_le_bytes());
-        nature[12..16].copy_from_slice(&self.raw_length.to_le_bytes());
-        nature[16] = self.kind as u8;
-        nature[17] = self.codec.to_stored();
-        crc32c::crc32c_append(crc32c::crc32c(&nature), stored)
+    fn nature(&self, segment: SegmentId) -> [u8; 18] {
+        nature(segment, self.index, self.raw_length, self.kind, self.codec)
     }
 
-    /// Checks stored bytes and decompresses them.
-    pub(crate) fn open(&self, segment: SegmentId, stored: Bytes) -> Result<Bytes> {
+    fn checksum_of(&self, segment: SegmentId, stored: &[u8]) -> u32 {
+        crc32c::crc32c_append(crc32c::crc32c(&self.nature(segment)), stored)
+    }
+
+    /// Checks stored bytes, decrypts them with the key of the segment if it has one, and decompresses them.
+    pub(crate) fn open(&self, segment: SegmentId, key: Option<&ItemKey>, stored: Bytes) -> Result<Bytes> {
         if stored.len() != self.stored_length as usize || self.checksum_of(segment, &stored) != self.checksum
         {
             return Err(Error::new(
@@ -52,7 +56,14 @@ impl Item {
                 ),
             ));
         }
-        super::codec::decode(self.codec, stored, self.raw_length as usize)
+        let compressed = match key {
+            None => stored,
+            Some(key) => key.decrypt(self.index, &self.nature(segment), stored).map_err(|error| {
+                let message = format!("item {} of segment {:x}: {error}", self.index, segment.0);
+                Error::with_source(error.kind(), message, error)
+            })?,
+        };
+        super::codec::decode(self.codec, compressed, self.raw_length as usize)
     }
 }
 
@@ -71,13 +82,37 @@ impl PoolMark {
     }
 }
 
+/// What the checksum of an item begins with, and what is authenticated with it.
+pub(super) fn nature(
+    segment: SegmentId,
+    index: u32,
+    raw_length: u32,
+    kind: ItemKind,
+    codec: Codec,
+) -> [u8; 18] {
+    let mut nature = [0u8; 18];
+    nature[..8].copy_from_slice(&segment.0.to_le_bytes());
+    nature[8..12].copy_from_slice(&index.to_le_bytes());
+    nature[12..16].copy_from_slice(&raw_length.to_le_bytes());
+    nature[16] = kind as u8;
+    nature[17] = codec.to_stored();
+    nature
+}
+
 /// The items of a segment, ascending by index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Directory {
     pub(crate) items: Vec<Item>,
+    /// What the items are encrypted with.
+    pub(crate) key: Option<ItemKey>,
 }
 
 impl Directory {
+    /// An empty one, for items that are encrypted with `key`.
+    pub(crate) fn with_key(key: Option<ItemKey>) -> Self {
+        Self { items: Vec::new(), key }
+    }
+
     pub(crate) fn find(&self, index: u32) -> Option<&Item> {
         self.place(index).map(|place| &self.items[place])
     }
@@ -147,8 +182,40 @@ impl Directory {
             });
         }
         from.end()?;
-        Ok(Self { items })
+        Ok(Self { items, key: None })
     }
+
+    fn encrypt(&self, segment: SegmentId, mark: PoolMark, keys: &Keys, object: ObjectName) -> Vec<u8> {
+        let key = self.key.as_ref().expect("a segment of an encrypted pool has a key");
+        let plain = [&key.stored()[..], &self.encode(segment, mark)].concat();
+        keys.encrypt(Purpose::Directory, &place_of_directory(segment, object), &plain)
+    }
+
+    /// As [`Directory::decode`], for one that is stored in an object of an encrypted pool.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn decrypt(
+        bytes: &[u8],
+        segment: SegmentId,
+        mark: PoolMark,
+        keys: &Keys,
+        object: ObjectName,
+    ) -> Result<Self> {
+        let plain = keys.decrypt(Purpose::Directory, &place_of_directory(segment, object), bytes).map_err(
+            |error| {
+                let message = format!("the directory of segment {:x}: {error}", segment.0);
+                Error::with_source(error.kind(), message, error)
+            },
+        )?;
+        let (key, encoded) =
+            plain.split_first_chunk::<ITEM_KEY_BYTES>().ok_or_else(|| out_of_range("directory"))?;
+        Ok(Self { key: Some(keys.stored_item_key(key)?), ..Self::decode(encoded, segment, mark)? })
+    }
+}
+
+fn place_of_directory(segment: SegmentId, object: ObjectName) -> Vec<u8> {
+    [&segment.0.to_le_bytes(), object.path().as_bytes()].concat()
 }
 
 /// A segment in a footer: id, and offset and length of its directory.
@@ -158,6 +225,8 @@ pub(crate) type FooterEntry = (SegmentId, u64, u32);
 pub(crate) struct ObjectBuilder {
     bytes: Vec<u8>,
     footer: Vec<FooterEntry>,
+    /// What directories and footer are encrypted with, and the name that they are bound to.
+    encryption: Option<(Arc<Keys>, ObjectName)>,
 }
 
 impl ObjectBuilder {
@@ -168,7 +237,16 @@ impl ObjectBuilder {
         bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(&epoch.to_le_bytes());
         debug_assert_eq!(bytes.len(), HEADER_BYTES);
-        Self { bytes, footer: Vec::new() }
+        Self { bytes, footer: Vec::new(), encryption: None }
+    }
+
+    /// For the object with this name, encrypted if there are keys.
+    pub(crate) fn encrypted(mut self, keys: Option<&Arc<Keys>>, object: ObjectName) -> Self {
+        if let Some(keys) = keys {
+            self.bytes[12] = 1;
+            self.encryption = Some((keys.clone(), object));
+        }
+        self
     }
 
     /// Bytes so far.
@@ -213,7 +291,10 @@ impl ObjectBuilder {
         directory: &Directory,
         mark: PoolMark,
     ) -> (u64, u32) {
-        let encoded = directory.encode(segment, mark);
+        let encoded = match &self.encryption {
+            None => directory.encode(segment, mark),
+            Some((keys, object)) => directory.encrypt(segment, mark, keys, *object),
+        };
         let place = (self.bytes.len() as u64, encoded.len() as u32);
         self.bytes.extend_from_slice(&encoded);
         self.footer.push((segment, place.0, place.1));
@@ -229,6 +310,9 @@ impl ObjectBuilder {
             out.u64(*offset);
             out.u32(*length);
         }
+        if let Some((keys, object)) = &self.encryption {
+            out.bytes = keys.encrypt(Purpose::Footer, object.path().as_bytes(), &out.bytes);
+        }
         let checksum = crc32c::crc32c(&out.bytes);
         let length = out.bytes.len() as u32;
         self.bytes.extend_from_slice(&out.bytes);
@@ -240,11 +324,11 @@ impl ObjectBuilder {
 }
 
 /// Verifies the first [`HEADER_BYTES`] of an object.
-pub(crate) fn parse_header(header: &[u8], epoch: u64, newest: u32) -> Result<()> {
+pub(crate) fn parse_header(header: &[u8], epoch: u64, newest: u32, is_encrypted: bool) -> Result<()> {
     let mut from = Reader::new(header);
     let is_right = from.take(8)? == MAGIC
         && (1..=newest).contains(&from.u32()?)
-        && from.u32()? == 0
+        && from.u32()? == u32::from(is_encrypted)
         && from.u64()? == epoch;
     if is_right { Ok(()) } else { Err(out_of_range("segment header")) }
 }
@@ -269,6 +353,25 @@ pub(crate) fn parse_footer_tail(tail: &[u8]) -> Result<(u32, u32)> {
         return Err(out_of_range("segment footer"));
     }
     Ok((length, checksum))
+}
+
+/// As [`parse_object_footer`], for an object of an encrypted pool.
+///
+/// # Errors
+/// `Corrupt`.
+pub(crate) fn decrypt_object_footer(
+    list: &[u8],
+    checksum: u32,
+    keys: &Keys,
+    path: &str,
+) -> Result<Vec<FooterEntry>> {
+    if crc32c::crc32c(list) != checksum {
+        return Err(out_of_range("segment footer"));
+    }
+    let plain = keys
+        .decrypt(Purpose::Footer, path.as_bytes(), list)
+        .map_err(|error| Error::with_source(error.kind(), format!("the footer: {error}"), error))?;
+    parse_object_footer(&plain, crc32c::crc32c(&plain))
 }
 
 /// The segments of an object, from the list in its footer.

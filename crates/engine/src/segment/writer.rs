@@ -7,9 +7,10 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 
-use super::layout::{Directory, Item, ObjectBuilder};
+use super::layout::{Directory, Item, ObjectBuilder, nature};
 use super::{Items, ObjectName, SegmentRecord, codec};
 use crate::address::{Address, ItemKind, SegmentId};
+use crate::encryption::ItemKey;
 use crate::object::put_own;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -29,16 +30,18 @@ enum Content {
 }
 
 impl Gathering {
-    pub(super) fn read(&self, index: u32) -> Option<(Item, Bytes)> {
+    /// An item, the key of the segment and the stored bytes.
+    pub(super) fn read(&self, index: u32) -> Option<(Item, Option<ItemKey>, Bytes)> {
         match &*self.content.lock() {
             Content::Growing(builder, directory) => {
                 let item = *directory.find(index)?;
-                Some((item, builder.stored(&item)))
+                Some((item, directory.key.clone(), builder.stored(&item)))
             }
             Content::Finished(bytes, directory, _) => {
                 let item = *directory.find(index)?;
                 let start = item.offset as usize;
-                Some((item, bytes.slice(start..start + item.stored_length as usize)))
+                let stored = bytes.slice(start..start + item.stored_length as usize);
+                Some((item, directory.key.clone(), stored))
             }
         }
     }
@@ -90,11 +93,14 @@ impl SegmentWriter {
         let items = &self.items;
         let current = self.current.get_or_insert_with(|| {
             let id = items.take_segment_id();
-            let builder = ObjectBuilder::new(items.format_version(), items.epoch(), 256 << 10);
+            let object = ObjectName { epoch: items.epoch(), number: id.0 };
+            let builder = ObjectBuilder::new(items.format_version(), object.epoch, 256 << 10)
+                .encrypted(items.keys(), object);
+            let key = items.keys().map(|keys| keys.new_item_key(object.epoch));
             let gathering = Arc::new(Gathering {
                 id,
                 bytes: AtomicU64::new(0),
-                content: Mutex::new(Content::Growing(builder, Directory::default())),
+                content: Mutex::new(Content::Growing(builder, Directory::with_key(key))),
             });
             items.gathering.lock().insert(id, gathering.clone());
             gathering
@@ -104,6 +110,13 @@ impl SegmentWriter {
             unreachable!("the current segment grows")
         };
         let index = directory.items.len() as u32;
+        let stored = match &directory.key {
+            None => stored,
+            Some(key) => {
+                let nature = nature(current.id, index, raw.len() as u32, kind, codec);
+                key.encrypt(index, &nature, &stored).into()
+            }
+        };
         let item = builder.push(current.id, index, kind, raw.len() as u32, codec, &stored);
         directory.items.push(item);
         let full = builder.length() as u64 >= items.settings.segment_bytes || index + 1 == Address::ITEMS_MAX;

@@ -15,10 +15,11 @@ use futures::executor::block_on;
 use offshoot_engine::log::{BlockingLog, FileLog};
 use offshoot_engine::object::{LocalStore, ObjectStore};
 use offshoot_engine::{
-    Clock, CloneOptions, Compression, ErrorKind, Ino, Kind, OpenMode, Pool, Result, Settings, Storage,
+    Clock, CloneOptions, Compression, Encryption, ErrorKind, Ino, Kind, OpenMode, Pool, Result, Settings,
+    Storage,
 };
 
-use crate::world::{StepClock, World, at, create, file, read, write};
+use crate::world::{StepClock, World, at, cheap_encryption, create, file, read, write};
 use rich::Size;
 
 /// The version of the format that the current program writes.
@@ -26,12 +27,14 @@ const VERSION: u32 = 1;
 
 /// What is made: name, how it is compressed, how much there is, the size of segments in bytes (those of one item each become many, which
 /// are then moved together, and need a table), and whether operations are left in its log.
-const KINDS: [(&str, Compression, Size, u64, bool); 5] = [
+const KINDS: [(&str, Compression, Size, u64, bool); 7] = [
     ("raw", Compression::None, Size::Small, 16 << 10, false),
     ("lz4", Compression::Lz4, Size::Full, 16 << 10, false),
     ("zstd", Compression::Zstd(3), Size::Small, 16 << 10, false),
     ("table", Compression::Lz4, Size::Full, 64, false),
     ("log", Compression::Lz4, Size::Small, 16 << 10, true),
+    ("encrypted", Compression::Lz4, Size::Small, 16 << 10, true),
+    ("encrypted-table", Compression::Lz4, Size::Full, 64, false),
 ];
 
 fn golden() -> PathBuf {
@@ -92,10 +95,19 @@ fn storage(directory: &Path) -> Storage {
     }
 }
 
+/// The password of a pool is in a file beside it, if it is encrypted.
+const PASSWORD: &str = "password.txt";
+
+fn encryption(directory: &Path) -> Option<Encryption> {
+    let password = std::fs::read_to_string(directory.join(PASSWORD)).ok()?;
+    Some(cheap_encryption(&password, 1))
+}
+
 /// Opens the pool in a directory as a program whose own version of the format is `version`.
 fn open(directory: &Path, version: u32) -> Result<Pool> {
     let clock: Arc<dyn Clock> = Arc::new(StepClock::default());
-    let settings = Settings { format_version: version, ..rich::settings() };
+    let encryption = encryption(directory);
+    let settings = Settings { format_version: version, encryption, ..rich::settings() };
     block_on(Pool::open(storage(directory), clock, settings, OpenMode::Existing))
 }
 
@@ -229,7 +241,13 @@ fn make() {
         if directory.exists() {
             std::fs::remove_dir_all(&directory).unwrap();
         }
-        let mut world = World::with(Settings { compression, segment_bytes, ..rich::settings() });
+        std::fs::create_dir_all(&directory).unwrap();
+        if name.starts_with("encrypted") {
+            std::fs::write(directory.join(PASSWORD), "the password of a golden pool").unwrap();
+        }
+        let encryption = encryption(&directory);
+        let settings = Settings { compression, segment_bytes, encryption, ..rich::settings() };
+        let mut world = World::with(settings);
         let pool = world.open();
         rich::fill(&world, &pool, size);
         // Whatever is looked at has its number from then on.

@@ -4,15 +4,18 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::executor::block_on;
+use offshoot_engine::log::{BlockingLog, MemoryLog};
 use offshoot_engine::object::Call;
 use offshoot_engine::simulation::{Fate, Observer, observe};
 use offshoot_engine::{
-    Clock, CloneOptions, Ino, Kind, OpenMode, Pool, RenameMode, SetAttributes, Settings, Timestamp,
-    Unchanged, XattrMode,
+    Clock, CloneOptions, Error, ErrorKind, Ino, Kind, OpenMode, Pool, RenameMode, Result, SetAttributes,
+    Settings, Storage, Timestamp, Unchanged, XattrMode,
 };
 
 use crate::wire::{Trouble, Wire, poll};
@@ -313,4 +316,73 @@ fn a_read_is_of_one_state() {
     while poll(&mut reading).is_pending() {}
     drop(reading);
     assert!(bytes == old, "{} bytes", bytes.len());
+}
+
+/// A log whose first sync fails, and whose later ones say that all is well, as a disk may whose cache has dropped what it could not write.
+struct Forgetful {
+    log: MemoryLog,
+    syncs: AtomicUsize,
+}
+
+impl BlockingLog for Forgetful {
+    fn list(&self) -> Result<Vec<u64>> {
+        BlockingLog::list(&self.log)
+    }
+
+    fn create(&self, number: u64) -> Result<()> {
+        BlockingLog::create(&self.log, number)
+    }
+
+    fn append(&self, number: u64, offset: u64, parts: &[Bytes]) -> Result<()> {
+        BlockingLog::append(&self.log, number, offset, parts)
+    }
+
+    fn sync(&self, _: u64) -> Result<()> {
+        match self.syncs.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(Error::new(ErrorKind::Store, "the disk has failed (simulated)")),
+            _ => Ok(()),
+        }
+    }
+
+    fn read(&self, number: u64) -> Result<Bytes> {
+        BlockingLog::read(&self.log, number)
+    }
+
+    fn keep_copy(&self, number: u64) -> Result<()> {
+        BlockingLog::keep_copy(&self.log, number)
+    }
+
+    fn delete(&self, number: u64) -> Result<()> {
+        BlockingLog::delete(&self.log, number)
+    }
+}
+
+/// The second of two syncs waited while the first one failed, and then synced again what the disk no longer had.
+#[test]
+fn a_sync_that_waited_while_the_log_failed_fails_too() {
+    let world = World::new();
+    let wire = Wire::to(&world);
+    let log = Arc::new(Forgetful { log: MemoryLog::new(), syncs: AtomicUsize::new(0) });
+    let storage = Storage { objects: wire.clone(), log };
+    let opening = Pool::open(storage, Arc::new(StillClock), world.settings.clone(), OpenMode::Create);
+    let pool = block_on(opening).unwrap();
+    // Frames go to the store first, where the first sync is held up.
+    let ino = file(&pool, "f", b"");
+    block_on(pool.write(ino, 0, vec![7; 200_000].into(), false)).unwrap();
+    wire.plan(Call::Put, "segments/", Trouble::Held, 1);
+    let (mut first, mut second) = (Box::pin(pool.sync()), Box::pin(pool.sync()));
+    assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
+    wire.let_go();
+    let answer = |sync: &mut Pin<Box<dyn Future<Output = Result<()>> + '_>>| {
+        for _ in 0..100 {
+            if let Poll::Ready(answer) = poll(sync) {
+                return answer.map_err(|error| error.kind());
+            }
+        }
+        panic!("it never ends");
+    };
+    let (mut first, mut second): (Pin<Box<dyn Future<Output = _>>>, Pin<Box<dyn Future<Output = _>>>) =
+        (first, second);
+    assert_eq!(answer(&mut first), Err(ErrorKind::Store));
+    assert_eq!(answer(&mut second), Err(ErrorKind::Store), "nobody knows what the disk has");
 }

@@ -14,7 +14,7 @@ use offshoot_engine::{Attributes, Compression, ErrorKind, Ino, Pool, Result, Set
 use sim::model::walk::{self, Seen};
 use sim::model::{Answer, Id, Model, ROOT};
 
-use crate::world::{Chance, Random, World};
+use crate::world::{Chance, Random, World, cheap_encryption};
 
 /// Why a call did not come to an end.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Run {
     /// A new pool; `random` chooses everything, but for the `seed` of its name hashes.
     pub fn new(seed: u64, mut random: Random) -> Self {
         let small = random.one_in(2);
-        let settings = Settings {
+        let mut settings = Settings {
             reserve_bytes: 0,
             memory_bytes: if small { 600 << 10 } else { 64 << 20 },
             segment_bytes: *random.pick(&[16 << 10, 128 << 10, 4 << 20]),
@@ -78,12 +78,21 @@ impl Run {
             realm_ids: *random.pick(&[24, 40, 64, 1 << 24]),
             ..Settings::default()
         };
-        let mut world = World::with(settings);
-        world.remote = seed.count_ones() % 2 == 1;
         // With few bits many names share a hash.
         let mask = *random.pick(&[u64::MAX, u64::MAX, 0x3f, 0x0e]);
+        // One in three worlds is encrypted.
+        let is_encrypted = seed % 3 == 1;
+        if is_encrypted {
+            settings.encryption = Some(cheap_encryption("a password", seed));
+            settings.identity = [seed, !seed, seed, !seed];
+            settings.name_hash_mask = mask;
+        }
+        let mut world = World::with(settings);
+        world.remote = seed.count_ones() % 2 == 1;
         let root = offshoot_engine::Clock::now(&*world.clock);
-        world.set_hash(seed, mask);
+        if !is_encrypted {
+            world.set_hash(seed, mask);
+        }
         let pool = world.open();
         let model = Model::new(root);
         let mut run = Self {

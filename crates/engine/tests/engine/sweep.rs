@@ -147,6 +147,16 @@ fn every_region_of_a_rich_pool() {
 }
 
 #[test]
+fn every_region_of_an_encrypted_pool() {
+    let sample = sample::encrypted();
+    case::sound(&sample);
+    match minutes() {
+        Some(minutes) => long(&sample, Duration::from_secs(minutes * 60)),
+        None => short(&sample, 24),
+    }
+}
+
+#[test]
 fn every_region_of_a_pool_with_a_table() {
     let sample = sample::tabled();
     case::sound(&sample);

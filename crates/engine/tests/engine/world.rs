@@ -11,8 +11,8 @@ use futures::executor::block_on;
 use offshoot_engine::log::MemoryLog;
 use offshoot_engine::object::{DistantStore, FaultStore, MemoryStore, ObjectStore, PowerSwitch};
 use offshoot_engine::{
-    Attributes, Clock, CloneOptions, DirectoryItem, ErrorKind, Ino, Kind, OpenMode, Pool, Result, Settings,
-    Storage, Timestamp,
+    Attributes, Clock, CloneOptions, DirectoryItem, Encryption, ErrorKind, Ino, Kind, OpenMode, PasswordCost,
+    Pool, Result, Secret, Settings, Storage, Timestamp,
 };
 pub use sim::model::new;
 pub use sim::random::{Chance, Random};
@@ -106,6 +106,15 @@ impl World {
             reseal(&mut bytes);
             self.replace_object(&name, bytes);
         }
+    }
+}
+
+/// Encryption that costs little and has its numbers from a seed.
+pub fn cheap_encryption(password: &str, seed: u64) -> Encryption {
+    Encryption {
+        secret: Secret::password(password).unwrap(),
+        cost: PasswordCost { memory_kib: 8, passes: 1, lanes: 1 },
+        random: offshoot_engine::Random::seeded(seed),
     }
 }
 

@@ -9,7 +9,7 @@ realms and the segment table with the trees, decodes the log, and compares what 
     decode.py encodings.txt       samples of every record
 
 Only the standard library is used. Items in Zstandard are decompressed where Python can do it (3.14); elsewhere the trees of such
-pools are not read, and a line says so.
+pools are not read, and a line says so. Of encrypted pools only the envelopes are read, as there is no AES in the library.
 """
 
 import os
@@ -782,7 +782,50 @@ def read_records(payload, tags):
     return count
 
 
+def check_encrypted(directory):
+    """What an encrypted pool says in plain."""
+    path = os.path.join(directory, "pool", "manifests")
+    for name in sorted(os.listdir(path)):
+        with open(os.path.join(path, name), "rb") as file:
+            slots = read_envelope(file.read())
+    path, objects = os.path.join(directory, "pool", "segments"), 0
+    for name in os.listdir(path):
+        with open(os.path.join(path, name), "rb") as file:
+            data = file.read()
+        need(data[:8] == b"OFFSHSEG" and data[12:16] == b"\1\0\0\0", f"the header of {name}")
+        need(data[-8:] == b"OFFSHEND", f"the tail of {name}")
+        length, checksum = struct.unpack("<II", data[-16:-8])
+        need(crc32c(data[-16 - length : -16]) == checksum, f"the footer of {name}")
+        objects += 1
+    return f"encrypted, not read; {slots} slots, {objects} objects of segments"
+
+
+def read_envelope(data):
+    r = unseal(data, b"OFFSXMAN")
+    r.take(16)
+    slots = r.varint()
+    need(1 <= slots <= 8, "the number of slots")
+    for _ in range(slots):
+        r.varint()
+        kind = r.u8()
+        need(kind in (1, 2), "the kind of a slot")
+        if kind == 1:
+            need(r.varint() >= 8 and r.varint() >= 1 and r.varint() >= 1, "what a password costs")
+        r.take(32 + 48)
+    need(len(r.bytes()) > 48 and len(r.bytes()) > 52, "pool keys and box")
+    need(r.at == len(r.data), "bytes are left over")
+    return slots
+
+
+def is_encrypted(directory):
+    path = os.path.join(directory, "pool", "manifests")
+    with open(os.path.join(path, max(os.listdir(path))), "rb") as file:
+        return file.read(8) == b"OFFSXMAN"
+
+
 def check(directory):
+    if is_encrypted(directory):
+        return check_encrypted(directory)
     pool = Pool(directory)
     operations, tags = read_log(pool)
     said = f"{len(pool.table)} segments, {operations} operations in the log, of {len(tags)} kinds"
@@ -824,6 +867,8 @@ def check_encodings(path):
                 need(all(lists), "the sample of a manifest has something in each of its lists")
             elif name == "segment table":
                 need(table_changes(unseal(data, b"OFFSHTAB")), "the sample of a table has a segment")
+            elif name.startswith("encrypted manifest"):
+                need(read_envelope(data) == 1, "the sample of an encrypted manifest has one slot")
             elif name == "attributes in a frame":
                 Reader(data).attributes()
     need(len(pool.shapes) == 12, "leaves and branches of all trees")

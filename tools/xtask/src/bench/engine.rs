@@ -3,6 +3,7 @@
 pub(super) mod clones;
 pub(super) mod cpu;
 pub(super) mod defragment;
+pub(super) mod encryption;
 pub(super) mod reads;
 pub(super) mod space;
 
@@ -33,19 +34,23 @@ struct Engine {
 impl Engine {
     /// On a local disk.
     fn on_disk(place: &Place) -> Result<Self> {
+        Self::on_disk_with(place, Settings::default())
+    }
+
+    fn on_disk_with(place: &Place, settings: Settings) -> Result<Self> {
         let objects = Arc::new(LocalStore::open(place.join("objects"))?);
-        Self::open(objects, Arc::new(FileLog::open(place.join("log"), LOG_BYTES)?))
+        Self::open(objects, Arc::new(FileLog::open(place.join("log"), LOG_BYTES)?), settings)
     }
 
     /// In memory.
     fn in_memory() -> Result<Self> {
-        Self::open(Arc::new(MemoryStore::new()), Arc::new(MemoryLog::new()))
+        Self::open(Arc::new(MemoryStore::new()), Arc::new(MemoryLog::new()), Settings::default())
     }
 
-    fn open(objects: Arc<dyn ObjectStore>, log: Arc<dyn LogStore>) -> Result<Self> {
+    fn open(objects: Arc<dyn ObjectStore>, log: Arc<dyn LogStore>, settings: Settings) -> Result<Self> {
         let storage = Storage { objects, log };
         let clock = Arc::new(SystemClock::default());
-        let pool = block_on(Pool::open(storage, clock, Settings::default(), OpenMode::Create))?;
+        let pool = block_on(Pool::open(storage, clock, settings, OpenMode::Create))?;
         let worker = pool.clone();
         let background = std::thread::Builder::new()
             .name("background".into())

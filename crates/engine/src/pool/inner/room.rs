@@ -112,16 +112,21 @@ impl Inner {
             }
         }
         while self.dirty_bytes() > self.dirty_bytes_max() {
+            // Before anything is looked at: whoever changes it afterwards is heard.
+            let progress = self.progress.notified();
             if let Some(error) = &self.core.read().stopped {
                 return Err(error.clone());
             }
-            if !is_patient && self.is_storing_failing() {
+            let is_failing = self.is_storing_failing();
+            if !is_patient && is_failing {
                 return Ok(());
             }
             self.metrics.memory_waits.add(1);
             if self.background_runs.load(Ordering::Acquire) {
-                let progress = self.progress.notified();
-                self.checkpoint_work.notify_one();
+                // What has failed is tried again by itself, after a pause.
+                if !is_failing {
+                    self.checkpoint_work.notify_one();
+                }
                 if self.dirty_bytes() > self.dirty_bytes_max() {
                     // The log frees memory, too, segment by segment, and does not say so.
                     futures::future::select(std::pin::pin!(progress), self.clock.sleep(DELAY_MAX)).await;

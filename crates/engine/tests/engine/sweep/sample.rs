@@ -12,7 +12,7 @@ use offshoot_engine::{
 
 use super::content::{Contents, contents};
 use super::store::{Image, Overlay, files_of, log_of};
-use crate::world::{Chance, Random, StepClock, at, clone, create, file, write};
+use crate::world::{Chance, Random, StepClock, at, cheap_encryption, clone, create, file, write};
 
 /// A pool to be damaged.
 pub struct Sample {
@@ -66,13 +66,23 @@ fn forget_all(pool: Pool, objects: &Arc<Overlay>, log: &Arc<MemoryLog>, settings
 
 /// Clones of clones, hard links, attributes, files of all kinds, orphans, segments that were moved, and a log to be replayed.
 pub fn rich() -> Sample {
-    let other = rich_of([9, 2, 3, 4], 1 << 32).image;
-    Sample { other, ..rich_of([1, 2, 3, 4], 0) }
+    rich_with("rich", None)
 }
 
-fn rich_of(identity: [u64; 4], salt: u64) -> Sample {
+/// The same, encrypted.
+pub fn encrypted() -> Sample {
+    rich_with("encrypted", Some(1))
+}
+
+fn rich_with(name: &'static str, encryption: Option<u64>) -> Sample {
+    let other = rich_of(name, [9, 2, 3, 4], 1 << 32, encryption.map(|seed| seed + 1)).image;
+    Sample { other, ..rich_of(name, [1, 2, 3, 4], 0, encryption) }
+}
+
+fn rich_of(name: &'static str, identity: [u64; 4], salt: u64, encryption: Option<u64>) -> Sample {
     let mut settings = Settings { reserve_bytes: 0, segment_bytes: 6 << 10, ..Settings::default() };
     settings.identity = identity;
+    settings.encryption = encryption.map(|seed| cheap_encryption("a password", seed));
     let noise = |seed: u64, length| noise(seed + salt, length);
     let (pool, objects, log) = open(&Image::default(), &settings, false);
     let pool = pool.unwrap();
@@ -152,7 +162,7 @@ fn rich_of(identity: [u64; 4], salt: u64) -> Sample {
     step(&|pool| write(pool, at(pool, "d/extents"), 10, b"changed"));
     drop(pool);
     let image = Image { objects: objects.objects(), log: files_of(&log) };
-    Sample { name: "rich", settings, image, other: Image::default(), history: objects.history(), states }
+    Sample { name, settings, image, other: Image::default(), history: objects.history(), states }
 }
 
 /// What a pool would hold after a start now.
