@@ -315,7 +315,7 @@ impl Ring {
         let (gone, kept) =
             std::mem::take(&mut self.regions).into_iter().partition(|region| region.segment_max >= first);
         self.regions = kept;
-        for region in VecDeque::<Region>::from(gone) {
+        for region in gone {
             self.give_up(&region);
         }
     }

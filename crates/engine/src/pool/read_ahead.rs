@@ -84,7 +84,7 @@ impl State {
         let Some(at) = self.streams.iter().position(goes_on) else { return self.seek(ino, to, now) };
         let is_busy = |stream: &&Stream| stream.window > 0 && now - stream.used < IDLE_READS;
         let busy = self.streams.iter().filter(is_busy).count().max(1) as u64;
-        let window_max = (budget / 2 / busy).min(WINDOW_BYTES_MAX).max(WINDOW_BYTES_MIN);
+        let window_max = (budget / 2 / busy).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
         let stream = &mut self.streams[at];
         stream.used = now;
         if to <= stream.next {

@@ -225,7 +225,7 @@ impl Items {
                 continue;
             }
             let Some(place) = directory.place(missing.address.index()) else { continue };
-            match self.from_disk(missing, &directory, place, is_ahead) {
+            match self.kept_on_disk(missing, &directory, place, is_ahead) {
                 Some(item) => found.extend(item.map(|item| (missing.address, item))),
                 None => drop(claims.insert(place, claim)),
             }
@@ -285,7 +285,7 @@ impl Items {
     }
 
     /// An item from the disk cache: opened, or, if it is read ahead, put where it waits.
-    fn from_disk(
+    fn kept_on_disk(
         &self,
         missing: Missing,
         directory: &Directory,

@@ -12,7 +12,7 @@ use offshoot_engine::{
     SystemClock,
 };
 
-use crate::world::{at, create, file, kind, list, read, write};
+use crate::world::{at, cheap_encryption, create, file, kind, list, read, write};
 
 type Store = DistantStore<FaultStore<MemoryStore>>;
 
@@ -351,6 +351,51 @@ fn a_disk_cache_serves_a_restarted_server() {
     assert!(read(&pool, at(&pool, "f")) == content);
     assert_eq!(block_on(pool.check()).unwrap().findings, []);
     assert_eq!(pool.metrics().items_unreadable.get(), 0);
+}
+
+/// What is read along and what the disk cache holds is opened with the keys of the pool, and lies there as in the store.
+#[test]
+fn an_encrypted_pool_is_cached_as_it_is_stored() {
+    let marker = b"a marker that nobody may see";
+    let mut seen = Vec::new();
+    for is_encrypted in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = DiskCacheSettings { directory: directory.path().to_owned(), size_bytes: 64 << 20 };
+        let encryption = is_encrypted.then(|| cheap_encryption("a password", 7));
+        let far = Far::new(Duration::ZERO, Settings { disk_cache: Some(cache), encryption, ..settings() });
+        let pool = far.open();
+        tree(&pool, 20, 50);
+        let content = marker.repeat(100_000);
+        let ino = file(&pool, "f", b"");
+        write(&pool, ino, 0, &content);
+        block_on(pool.close()).unwrap();
+        drop(pool);
+        for round in 0..2 {
+            let pool = far.open();
+            with_background(&pool, || {
+                assert_eq!(walk(&pool, Ino::ROOT), 1021);
+                assert!(read(&pool, at(&pool, "f")) == content);
+                assert_eq!(block_on(pool.check()).unwrap().findings, []);
+            });
+            assert!(pool.metrics().disk_cache_hits.get() > 20, "round {round}");
+        }
+        let ours = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+        let holds = |path| {
+            let bytes = std::fs::read(path).unwrap();
+            let mut words = [&marker[..], b"some_file_name"].into_iter();
+            words.any(|word| bytes.windows(word.len()).any(|at| at == word))
+        };
+        seen.push(std::fs::read_dir(&ours).unwrap().any(|file| holds(file.unwrap().path())));
+        // With nothing on disk all of it is read from the store.
+        std::fs::remove_dir_all(&ours).unwrap();
+        let pool = far.open();
+        with_background(&pool, || {
+            assert_eq!(walk(&pool, Ino::ROOT), 1021);
+            assert!(read(&pool, at(&pool, "f")) == content);
+        });
+        assert_eq!(pool.metrics().items_unreadable.get(), 0);
+    }
+    assert_eq!(seen, [true, false], "the first tells that this is a test");
 }
 
 /// Prints figures, before and after: `cargo test --release -p offshoot-engine --test engine -- --ignored --nocapture distant::figures`.
