@@ -20,7 +20,7 @@ use crate::checkpoint::{checkpoint, root_edges};
 use crate::format::manifest::Manifest;
 use crate::kinds::{AliasTree, DirectoryTree, Extent, RealmTree};
 use crate::pool::Inner;
-use crate::record::{Content, Entry, Inode, Totals};
+use crate::record::{Content, Entry, Inode, Sums};
 use crate::refcount::{EdgeCollector, stored_count};
 use crate::report::{CheckReport, Finding};
 use crate::segment::Pinned;
@@ -116,7 +116,7 @@ impl Marker<'_> {
             Content::Directory(directory) => {
                 self.compare_links(directory, way).await?;
                 let Some(Link::Stored(root)) = &directory.entries else {
-                    if directory.count != 0 || directory.totals != Totals::default() {
+                    if directory.sums() != Sums::default() {
                         self.find(Some(way), "an empty directory counts entries".into());
                     }
                     return Ok(());
@@ -125,15 +125,17 @@ impl Marker<'_> {
                     return Ok(());
                 }
                 match sums(self.inner, *root).await {
-                    Ok((count, subdirectories, totals)) => {
-                        if count != directory.count
-                            || subdirectories != directory.subdirectories
-                            || totals != directory.totals
-                        {
+                    Ok(found) => {
+                        let said = directory.sums();
+                        if found != said {
                             let message = format!(
-                                "the directory says {} entries, {} directories, {:?}; it has {count}, \
-                                 {subdirectories}, {totals:?}",
-                                directory.count, directory.subdirectories, directory.totals
+                                "the directory says {} entries, {} directories, {:?}; it has {}, {}, {:?}",
+                                said.count,
+                                said.subdirectories,
+                                said.totals,
+                                found.count,
+                                found.subdirectories,
+                                found.totals
                             );
                             self.find(Some(way), message);
                         }
@@ -241,9 +243,9 @@ fn lost_bytes<'e>(extents: impl IntoIterator<Item = &'e (u64, Extent)>) -> u64 {
     lost.map(|(_, extent)| u64::from(extent.length)).sum()
 }
 
-/// Entries, directories among them and totals of one directory's tree.
-async fn sums(inner: &Inner, root: Address) -> Result<(u64, u32, Totals)> {
-    let (mut count, mut subdirectories, mut totals) = (0, 0, Totals::default());
+/// What the entries of one directory's tree add up to.
+async fn sums(inner: &Inner, root: Address) -> Result<Sums> {
+    let mut sums = Sums::default();
     let mut stack = vec![root];
     while let Some(address) = stack.pop() {
         let AnyNode::Directory(node) =
@@ -254,15 +256,11 @@ async fn sums(inner: &Inner, root: Address) -> Result<(u64, u32, Totals)> {
         match &node.body {
             Body::Branch(children) => stack.extend(children.iter().filter_map(|child| child.link.address())),
             Body::Leaf(entries) => {
-                for (_, entry) in entries {
-                    count += 1;
-                    subdirectories += u32::from(entry.is_directory());
-                    totals = totals.plus(entry.totals());
-                }
+                sums = entries.iter().fold(sums, |sums, (_, entry)| sums.plus(entry.sums()));
             }
         }
     }
-    Ok((count, subdirectories, totals))
+    Ok(sums)
 }
 
 /// Makes a checkpoint, so that the manifest has everything.

@@ -21,7 +21,7 @@ use crate::kinds::{Ledger, visit_inode};
 use crate::log::writer::store_frame;
 use crate::namespace::State;
 use crate::object::put_own;
-use crate::pool::Inner;
+use crate::pool::{Inner, TAKEN_OVER};
 use crate::refcount::{self, Counted, Counter, EdgeCollector, Edges};
 use crate::segment::{Born, ObjectName, Pinned, SegmentRecord, SegmentWriter};
 use crate::simulation::failpoint;
@@ -183,11 +183,7 @@ pub(crate) async fn fence(inner: &Inner, checkpointer: &Checkpointer, error: Err
     if !is_taken {
         return error;
     }
-    inner.stop(Error::with_source(
-        ErrorKind::Fenced,
-        "another writer has taken over the pool; what was synced is safe, restart to continue from it",
-        error,
-    ))
+    inner.stop(Error::with_source(ErrorKind::Fenced, TAKEN_OVER, error))
 }
 
 /// Whether there is a newer manifest than this writer's own.
@@ -195,8 +191,7 @@ pub(crate) async fn fence(inner: &Inner, checkpointer: &Checkpointer, error: Err
 /// # Errors
 /// Those of the store: then it is not known.
 pub(crate) async fn is_taken_over(inner: &Inner, own: u64) -> Result<bool> {
-    let all = inner.items.objects().list(manifest::PREFIX).await?;
-    Ok(all.iter().filter_map(|object| manifest::number(&object.name)).any(|number| number > own))
+    Ok(manifest::newest(&**inner.items.objects()).await? > Some(own))
 }
 
 async fn make_and_note(inner: &Inner, this: &mut Checkpointer, collect: bool) -> Result<Done> {

@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 
+use crate::format::VERSION;
 use crate::format::codec::Reader;
 use crate::format::manifest::{self, seal, unseal};
-use crate::format::{VERSION, check_version};
 use crate::object::{ObjectInfo, ObjectStore};
 use crate::{Error, ErrorKind, Result, log, segment};
 
@@ -248,8 +248,7 @@ async fn pinned_by(objects: &dyn ObjectStore, id: u64) -> Result<Option<Vec<Obje
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         got => got?,
     };
-    let (version, body) = unseal(PIN_MAGIC, &bytes, VERSION, &name)?;
-    check_version(version, VERSION, &name)?;
+    let (_, body) = unseal(PIN_MAGIC, &bytes, VERSION, &name)?;
     let mut from = Reader::new(body);
     let pinned = decode_objects(&mut from)?;
     from.end()?;

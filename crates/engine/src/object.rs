@@ -107,6 +107,20 @@ pub(crate) async fn put_own(objects: &dyn ObjectStore, name: &str, bytes: Bytes)
     }
 }
 
+/// Where copies of objects go that could not be read, or not be used.
+const KEPT_PREFIX: &str = "damaged/";
+
+/// Keeps a copy of an object aside, where nothing reads it. If there is one already, that one stays.
+///
+/// # Errors
+/// `NoSpace`, `Store`.
+pub(crate) async fn keep_copy(objects: &dyn ObjectStore, name: &str, bytes: Bytes) -> Result<()> {
+    match objects.put(&format!("{KEPT_PREFIX}{name}"), vec![bytes]).await {
+        Err(error) if error.kind() != ErrorKind::Exists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// A shared store is a store, so that one can be kept in hand while a pool uses it.
 #[async_trait]
 impl<S: ObjectStore + ?Sized> ObjectStore for Arc<S> {

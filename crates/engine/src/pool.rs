@@ -21,7 +21,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub(crate) use guard::Guard;
-pub(crate) use inner::{Inner, NODE_MEMORY_BYTES, Parts};
+pub(crate) use inner::{Inner, NODE_MEMORY_BYTES, Parts, TAKEN_OVER};
 pub(crate) use read_ahead::ReadAhead;
 pub use unchanged::Unchanged;
 

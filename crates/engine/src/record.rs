@@ -116,6 +116,34 @@ pub(crate) struct RealmRoot {
     pub(crate) scope: Scope,
 }
 
+/// What the entries of one directory add up to. All of it wraps around, as [`Totals`] do: sums that damage made wrong stay wrong by
+/// the same amount whatever is put and taken, until a repair counts anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    pub(crate) count: u64,
+    pub(crate) subdirectories: u32,
+    pub(crate) totals: Totals,
+}
+
+impl Sums {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            count: self.count.wrapping_add(other.count),
+            subdirectories: self.subdirectories.wrapping_add(other.subdirectories),
+            totals: self.totals.plus(other.totals),
+        }
+    }
+
+    /// Two's complement negation, to be used with [`Sums::plus`].
+    pub(crate) fn negated(self) -> Self {
+        Self {
+            count: self.count.wrapping_neg(),
+            subdirectories: self.subdirectories.wrapping_neg(),
+            totals: self.totals.negated(),
+        }
+    }
+}
+
 /// A directory's content.
 #[derive(Clone, Default)]
 pub(crate) struct Directory {
@@ -125,6 +153,25 @@ pub(crate) struct Directory {
     pub(crate) totals: Totals,
     /// Present on the pool's root and on the roots of clones.
     pub(crate) realm: Option<Box<RealmRoot>>,
+}
+
+impl Directory {
+    /// Whether it has no entries. A count that damage made zero is not enough: what it does not count would go unasked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0 && self.entries.is_none()
+    }
+
+    pub(crate) fn sums(&self) -> Sums {
+        Sums { count: self.count, subdirectories: self.subdirectories, totals: self.totals }
+    }
+
+    pub(crate) fn set_sums(&mut self, sums: Sums) {
+        Sums { count: self.count, subdirectories: self.subdirectories, totals: self.totals } = sums;
+    }
+
+    pub(crate) fn add(&mut self, sums: Sums) {
+        self.set_sums(self.sums().plus(sums));
+    }
 }
 
 /// What an inode holds.
@@ -315,6 +362,12 @@ impl Inode {
             },
         }
     }
+
+    /// What this inode adds to the directory it lies in.
+    pub(crate) fn sums(&self) -> Sums {
+        let subdirectories = u32::from(self.kind == Kind::Directory);
+        Sums { count: 1, subdirectories, totals: self.totals() }
+    }
 }
 
 impl Entry {
@@ -325,7 +378,11 @@ impl Entry {
         }
     }
 
-    pub(crate) fn is_directory(&self) -> bool {
-        matches!(self, Self::Inode(inode) if inode.kind == Kind::Directory)
+    /// What the entry adds to the directory that it stands in.
+    pub(crate) fn sums(&self) -> Sums {
+        match self {
+            Self::Inode(inode) => inode.sums(),
+            Self::Linked(_) => Sums { count: 1, subdirectories: 0, totals: self.totals() },
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::checkpoint::{Checkpointer, DeadObjects, checkpoint};
 use crate::disk_cache::DiskCache;
 use crate::encryption::Keys;
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{self, Manifest};
 use crate::frame::DirtyGauge;
 use crate::log::LogStore;
 use crate::log::batch;
@@ -55,7 +55,7 @@ pub(crate) async fn open(
             // Somebody has started the next log file.
             ErrorKind::Exists => true,
             ErrorKind::Corrupt | ErrorKind::Fenced | ErrorKind::NotFound => {
-                choose::newest(&*storage.objects).await? > newest
+                manifest::newest(&*storage.objects).await? > newest
             }
             _ => false,
         };
@@ -82,8 +82,9 @@ async fn attempt_to_open(
 ) -> Result<Arc<Inner>> {
     let Storage { objects, log: log_store } = storage.clone();
     let (clock, settings) = (clock.clone(), settings.clone());
-    *seen = choose::newest(&*objects).await?;
-    let chosen = choose::manifest(&*objects, &settings).await?;
+    let numbers = choose::numbers(&*objects).await?;
+    *seen = numbers.last().copied();
+    let chosen = choose::manifest(&*objects, numbers, &settings).await?;
     let chosen = match (chosen, mode) {
         (Some(_), OpenMode::Create) => {
             return Err(Error::new(ErrorKind::PoolExists, "there is a pool here already; open it instead"));

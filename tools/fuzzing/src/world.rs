@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 // What the other file of this module needs.
 use crc32c as _;
 use futures_timer as _;
+use sim as _;
 
-pub use engine::{Chance, StepClock, World, at, clone, create, file, new, write};
+pub use engine::{Chance, StepClock, World, at, cheap_encryption, clone, create, file, new, write};
 
 /// Decisions from an input, and pseudo-random ones behind its end. To the model it looks as the seeded chance of the tests does.
 pub struct Random {

@@ -38,7 +38,7 @@ impl Faults {
         faults.delay_micros = *random.pick(&[0, 200, 200, 5_000, 20_000]);
         faults.clock_jumps = random.one_in(5);
         faults.few_realms = random.one_in(4);
-        let rate = *random.pick(&[60, 60, 200, 800]);
+        let rate = *random.pick(&[150, 150, 300, 800]);
         match random.below(16) {
             0..=5 => {}
             6..=10 => {

@@ -70,10 +70,7 @@ impl Places {
     }
 
     fn binary(&self, target: &str) -> Result<PathBuf> {
-        let said = program::output(Command::new("rustc").arg("-vV"), SLACK)?;
-        let host =
-            said.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
-        Ok(self.build.join(host).join("release").join(target))
+        Ok(self.build.join(workspace::host()?).join("release").join(target))
     }
 }
 
@@ -203,7 +200,7 @@ fn start<'a>(places: &Places, target: &'a str, duration: Duration) -> Result<Run
 
 /// What a target says when it panics, and the lines behind: the end of its log is about libraries alone.
 fn reason(said: &str) -> &str {
-    const LINES: usize = 12;
+    const LINES: usize = 11;
     let Some(start) = said.find("panicked at") else { return "" };
     let reason = &said[start..];
     let end = reason.match_indices('\n').nth(LINES).map_or(reason.len(), |(at, _)| at);

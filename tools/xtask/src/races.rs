@@ -5,10 +5,10 @@
 //! instrumented: what it reads and writes while it compresses is not seen. It has no threads and no state that calls share, and
 //! buffers go in and come out by code that is instrumented.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
 use crate::{install, program, workspace};
@@ -29,7 +29,7 @@ pub(crate) struct RacesArguments {
 
 /// Runs the tests under ThreadSanitizer.
 pub(crate) fn run(arguments: &RacesArguments) -> Result<ExitCode> {
-    let target = host()?;
+    let target = workspace::host()?;
     install::standard_library()?;
     let seconds = arguments.minutes * 60.0;
     let mut command = workspace::cargo();
@@ -48,11 +48,4 @@ pub(crate) fn run(arguments: &RacesArguments) -> Result<ExitCode> {
 fn options() -> String {
     let suppressions = workspace::root().join("tools/xtask/src/races/suppressions.txt");
     format!("exitcode={REPORTED} history_size=5 suppressions={}", suppressions.display())
-}
-
-/// The machine that the compiler builds for by itself.
-fn host() -> Result<String> {
-    let said = program::output(Command::new("rustc").arg("-vV"), Duration::from_secs(60))?;
-    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("rustc does not say what it builds for")?.to_owned())
 }

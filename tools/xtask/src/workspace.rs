@@ -24,6 +24,13 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// The machine that the compiler builds for by itself.
+pub(crate) fn host() -> Result<String> {
+    let said = program::output(Command::new("rustc").arg("-vV"), Duration::from_secs(60))?;
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc does not say what it builds for")?.to_owned())
+}
+
 /// Where cargo puts what it builds.
 pub(crate) fn target_dir() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {

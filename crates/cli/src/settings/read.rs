@@ -265,6 +265,19 @@ fn fuse(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The type of a value with its article.
+fn article(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a string",
+        Value::Integer(_) => "an integer",
+        Value::Float(_) => "a float",
+        Value::Boolean(_) => "a boolean",
+        Value::Datetime(_) => "a time",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a section",
+    }
+}
+
 impl Values {
     fn take(&mut self, key: &str) -> Option<Value> {
         let index = self.0.iter().position(|(other, _)| other == key)?;
@@ -275,7 +288,8 @@ impl Values {
         match self.take(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(format!("`{key}` is a string, not {other}")),
+            // Not the value, which may be a password.
+            Some(other) => Err(format!("`{key}` is a string, not {}", article(&other))),
         }
     }
 

@@ -292,7 +292,7 @@ fn a_doctor_tells_about_this_machine() {
     assert_eq!(report["fit"].as_bool().unwrap(), ran.code == 0);
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "it leaves nothing");
     let ran = Ran::of(offshoot().args(["doctor", "--data", "/proc/self"]));
-    ran.failed(1, &["lacks something"]);
+    ran.failed(1, &["something that is needed is not there"]);
 }
 
 #[test]

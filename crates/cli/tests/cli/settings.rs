@@ -14,7 +14,7 @@ fn what_is_wrong_with_settings_is_said_before_anything_starts() {
         .failed(2, &["x.toml", "`storage.ulr`", "did you mean `storage.url`"]);
     run_with("[storage]\nurl = \"s3:///x\"").failed(2, &["s3:///x", "it has no bucket"]);
     run_with("[aws]\nregoin = \"x\"").failed(2, &["[aws] has no option `regoin`"]);
-    run_with("[storage]\nencryption_password = \"x\"").failed(2, &["encryption", "not available"]);
+    run_with("[servers.nfs]\naddresses = [\"127.0.0.1:2049\"]").failed(2, &["NFS", "not available"]);
     run_with("[storage\n").failed(2, &["x.toml is no valid TOML"]);
     run_with("[storage]\nurl = \"file://${NO_SUCH_VARIABLE}\"").failed(2, &["NO_SUCH_VARIABLE", "not set"]);
     run_with("[control]\naddresses = [\"127.0.0.1:1\"]").failed(2, &["token_file"]);

@@ -9,6 +9,7 @@ use super::codec::{Reader, Writer, out_of_range};
 use super::inode::{decode_inode, decode_realm, encode_inode, encode_realm};
 use crate::address::{Address, ItemKind, SegmentId};
 use crate::kinds::{AliasTree, Ledger, RealmTree};
+use crate::object::ObjectStore;
 use crate::record::{Inode, Realm};
 use crate::segment::SegmentRecord;
 use crate::tree::{Link, Root, Tree, decode_address};
@@ -35,6 +36,15 @@ pub(crate) fn table_path(number: u64) -> String {
 pub(crate) fn number(path: &str) -> Option<u64> {
     let number = u64::from_str_radix(path.strip_prefix(PREFIX)?, 16).ok()?;
     (self::path(number) == path).then_some(number)
+}
+
+/// The number of the newest manifest that there is.
+///
+/// # Errors
+/// `Store`.
+pub(crate) async fn newest(objects: &dyn ObjectStore) -> Result<Option<u64>> {
+    let listed = objects.list(PREFIX).await?;
+    Ok(listed.iter().filter_map(|object| number(&object.name)).max())
 }
 
 /// A segment's record, or that it is no more.

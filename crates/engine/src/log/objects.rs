@@ -19,12 +19,11 @@ use tokio::sync::Mutex;
 
 use super::LogStore;
 use crate::format::codec::{Reader, Writer};
-use crate::object::{ObjectInfo, ObjectStore, put_own};
+use crate::object::{ObjectInfo, ObjectStore, keep_copy, put_own};
 use crate::{Error, ErrorKind, Result};
 
 /// Prefix of all parts of log files.
 pub(crate) const PREFIX: &str = "log/";
-const KEPT_PREFIX: &str = "damaged/";
 /// Parts are no larger, in bytes.
 const PART_BYTES_MAX: usize = 8 << 20;
 /// Requests at one time, where there are many to make.
@@ -121,19 +120,18 @@ impl<S: ObjectStore> ObjectLog<S> {
         Ok(Mark::decode(&self.get(&path(number, part)).await?))
     }
 
-    /// Puts a seal behind the last part of file `number`, unless it has ended.
-    async fn seal(&self, number: u64) -> Result<()> {
-        let last = self.parts(number).await?.last().and_then(|object| parse(&object.name));
-        let Some((_, mut part)) = last else { return Ok(()) };
+    /// Puts a seal behind part `last` of file `number`, or where the file has come to by then, unless it has ended.
+    async fn seal(&self, number: u64, last: u32) -> Result<()> {
+        let mut part = last;
         loop {
-            if matches!(self.mark(number, part).await?, Some(Mark::Seal | Mark::End)) {
-                return Ok(());
-            }
             part += 1;
             match self.put_mark(number, part, Mark::Seal).await {
                 // The old writer was faster, or somebody else has sealed it.
                 Err(error) if error.kind() == ErrorKind::Exists => {}
                 put => return put,
+            }
+            if matches!(self.mark(number, part).await?, Some(Mark::Seal | Mark::End)) {
+                return Ok(());
             }
         }
     }
@@ -144,6 +142,15 @@ impl<S: ObjectStore> ObjectLog<S> {
 
     async fn get(&self, name: &str) -> Result<Bytes> {
         self.objects.get(name, 0, u64::MAX).await
+    }
+}
+
+/// Bytes of the next part if so many wait. No part with records is as short as a mark.
+fn part_length(waiting: usize) -> usize {
+    match waiting.saturating_sub(PART_BYTES_MAX) {
+        0 => waiting,
+        MARK_BYTES => PART_BYTES_MAX - 1,
+        _ => PART_BYTES_MAX,
     }
 }
 
@@ -170,8 +177,20 @@ impl<S: ObjectStore> LogStore for ObjectLog<S> {
     async fn take_over(&self, files: &[u64], next: u64) -> Result<()> {
         self.own.lock().await.clear();
         self.create(next).await?;
+        // One listing tells of them all, as a start that fails leaves one more.
+        let mut last: BTreeMap<u64, (u32, u64)> = BTreeMap::new();
+        for object in self.objects.list(PREFIX).await? {
+            if let Some((number, part)) = parse(&object.name) {
+                last.insert(number, (part, object.size));
+            }
+        }
         for number in files {
-            self.seal(*number).await?;
+            match last.get(number) {
+                // Nothing but a mark is as short, and that of part 0 is a claim.
+                Some((part, size)) if *part > 0 && *size == MARK_BYTES as u64 => {}
+                Some((part, _)) => self.seal(*number, *part).await?,
+                None => {}
+            }
         }
         Ok(())
     }
@@ -213,7 +232,7 @@ impl<S: ObjectStore> LogStore for ObjectLog<S> {
                 Some(bytes) => bytes.clone(),
                 None if file.waiting.is_empty() => return Ok(()),
                 None => {
-                    let length = file.waiting.len().min(PART_BYTES_MAX);
+                    let length = part_length(file.waiting.len());
                     file.in_doubt.insert(file.waiting.split_to(length).freeze()).clone()
                 }
             };
@@ -233,17 +252,18 @@ impl<S: ObjectStore> LogStore for ObjectLog<S> {
     }
 
     async fn read(&self, number: u64) -> Result<Bytes> {
-        let parts = self.parts(number).await?;
+        let mut parts = self.parts(number).await?;
         if parts.is_empty() {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no log file {number:016x}")));
         }
+        parts.retain(|object| object.size != MARK_BYTES as u64);
         let got: Vec<Bytes> = futures::stream::iter(parts)
             .map(|object| async move { self.get(&object.name).await })
             .buffered(PARALLEL)
             .try_collect()
             .await?;
         let mut whole = BytesMut::new();
-        for part in got.iter().filter(|part| Mark::decode(part).is_none()) {
+        for part in &got {
             whole.extend_from_slice(part);
         }
         Ok(whole.freeze())
@@ -253,10 +273,7 @@ impl<S: ObjectStore> LogStore for ObjectLog<S> {
     async fn keep_copy(&self, number: u64) -> Result<()> {
         for object in self.parts(number).await? {
             let bytes = self.get(&object.name).await?;
-            match self.objects.put(&format!("{KEPT_PREFIX}{}", object.name), vec![bytes]).await {
-                Err(error) if error.kind() != ErrorKind::Exists => return Err(error),
-                _ => {}
-            }
+            keep_copy(&self.objects, &object.name, bytes).await?;
         }
         Ok(())
     }

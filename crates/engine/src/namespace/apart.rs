@@ -12,7 +12,7 @@ use super::change::{Change, Looked, Outcome, orphan_key};
 use super::descend::visible_ino;
 use super::{Interrupt, Place, State, Trail};
 use crate::kinds::EntryKey;
-use crate::record::{Entry, Inode, Realm, Scope, SideKey, Totals};
+use crate::record::{Entry, Inode, Realm, Scope, SideKey, Sums, Totals};
 use crate::tree::{self, Missing, Nodes};
 use crate::{ErrorKind, Ino, Timestamp};
 
@@ -53,10 +53,9 @@ impl State {
         for (key, inode) in kept {
             let realm = inode.identity.as_ref().map_or(Realm::ROOT, |identity| identity.realm);
             inos.push(Ino::new(realm.id, inode.number));
-            directory.count += 1;
-            directory.subdirectories += 1;
-            directory.totals = directory.totals.plus(inode.totals());
-            tree::insert(&mut directory.entries, key, Entry::Inode(inode), nodes)?;
+            let entry = Entry::Inode(inode);
+            directory.add(entry.sums());
+            tree::insert(&mut directory.entries, key, entry, nodes)?;
         }
         self.orphans = orphans;
         Ok(inos)
@@ -66,8 +65,7 @@ impl State {
 /// An entry that is taken out.
 struct Taken {
     key: EntryKey,
-    is_directory: bool,
-    totals: Totals,
+    sums: Sums,
     used: Option<Realm>,
     /// What becomes an orphan of its own.
     orphan: Option<(Inode, Place)>,
@@ -118,19 +116,17 @@ impl Change<'_> {
 
         self.change_at(&trail, &mut |inode, _| {
             let directory = inode.directory_mut().ok_or(ErrorKind::NotDirectory)?;
-            let mut delta = Totals::default();
+            let mut delta = Sums::default();
             for entry in &taken {
                 tree::remove(&mut directory.entries, &entry.key, nodes)?;
-                directory.count -= 1;
-                directory.subdirectories -= u32::from(entry.is_directory);
-                delta = delta.plus(entry.totals.negated());
+                delta = delta.plus(entry.sums.negated());
             }
             for (key, _) in &side {
                 let realm = directory.realm.as_mut().ok_or(ErrorKind::Stale)?;
                 tree::remove(&mut realm.side, key, nodes)?;
             }
-            directory.totals = directory.totals.plus(delta);
-            Ok(delta)
+            directory.add(delta);
+            Ok(delta.totals)
         })?;
         for (_, used) in side {
             self.count_uses(None, used)?;
@@ -165,7 +161,7 @@ impl Change<'_> {
         let mut taken = Vec::with_capacity(found.len());
         for (key, inode) in found {
             let used = inode.used_realm(place.realm);
-            let (is_directory, totals) = (inode.directory().is_some(), inode.totals());
+            let sums = inode.sums();
             let orphan = if has_identities(&inode, self.nodes)? {
                 match place.below(&inode, &self.state.aliases, self.nodes) {
                     Ok(below) => Some((inode, below)),
@@ -176,7 +172,7 @@ impl Change<'_> {
             } else {
                 None
             };
-            taken.push(Taken { key, is_directory, totals, used, orphan });
+            taken.push(Taken { key, sums, used, orphan });
         }
         Ok(taken)
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::frame::DirtyGauge;
 use crate::kinds::EntryKey;
-use crate::record::{Content, Directory, Entry, Inode, Realm, Totals, Xattrs};
+use crate::record::{Content, Entry, Inode, Realm, Totals, Xattrs};
 use crate::simulation::mutant::{self, Mutant};
 use crate::tree::{self, Nodes};
 use crate::{Attributes, Error, ErrorKind, Ino, Kind, Timestamp};
@@ -148,16 +148,14 @@ impl Change<'_> {
         self.change_at(trail, &mut |inode, _| {
             let directory = inode.directory_mut().ok_or(ErrorKind::NotDirectory)?;
             let entry = entry.take().expect("one change of one inode");
-            let (added, is_directory) = (entry.totals(), entry.is_directory());
+            let added = entry.sums();
             let old = tree::insert(&mut directory.entries, key.clone(), entry, nodes)?
                 .ok_or(ErrorKind::NotFound)?;
-            directory.subdirectories += u32::from(is_directory);
-            directory.subdirectories -= u32::from(old.is_directory());
-            let delta = added.plus(old.totals().negated());
-            directory.totals = directory.totals.plus(delta);
+            let delta = added.plus(old.sums().negated());
+            directory.add(delta);
             inode.mtime = time;
             inode.ctime = time;
-            Ok(delta)
+            Ok(delta.totals)
         })
     }
 
@@ -171,16 +169,12 @@ impl Change<'_> {
             }
             let directory = inode.directory_mut().ok_or(ErrorKind::NotDirectory)?;
             let entry = tree::remove(&mut directory.entries, key, nodes)?.ok_or(ErrorKind::NotFound)?;
-            directory.count -= 1;
-            if entry.is_directory() {
-                directory.subdirectories -= 1;
-            }
-            let delta = entry.totals().negated();
-            directory.totals = directory.totals.plus(delta);
+            let delta = entry.sums().negated();
+            directory.add(delta);
             inode.mtime = time;
             inode.ctime = time;
             taken = Some(entry);
-            Ok(if mutant::is_on(Mutant::ForgetTotals) { Totals::default() } else { delta })
+            Ok(if mutant::is_on(Mutant::ForgetTotals) { Totals::default() } else { delta.totals })
         })?;
         taken.ok_or_else(|| ErrorKind::NotFound.into())
     }
@@ -392,17 +386,10 @@ pub(super) fn insert_into(
     if tree::find(&directory.entries, key, nodes)?.is_some() {
         return Err(ErrorKind::Exists.into());
     }
-    let delta = entry.totals();
-    let is_directory = entry.is_directory();
+    let delta = entry.sums();
     tree::insert(&mut directory.entries, key.clone(), entry, nodes)?;
-    add_to(directory, delta, is_directory);
+    directory.add(delta);
     inode.mtime = time;
     inode.ctime = time;
-    Ok(delta)
-}
-
-fn add_to(directory: &mut Directory, delta: Totals, is_directory: bool) {
-    directory.count += 1;
-    directory.subdirectories += u32::from(is_directory);
-    directory.totals = directory.totals.plus(delta);
+    Ok(delta.totals)
 }

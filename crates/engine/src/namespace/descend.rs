@@ -76,7 +76,7 @@ pub(crate) fn attributes(inode: &Inode, place: Place) -> Attributes {
         uid: inode.uid,
         gid: inode.gid,
         nlink: match directory {
-            Some(directory) if inode.nlink > 0 => 2 + directory.subdirectories,
+            Some(directory) if inode.nlink > 0 => directory.subdirectories.saturating_add(2),
             _ => inode.nlink,
         },
         size: directory.map_or(inode.size, |directory| directory.count),

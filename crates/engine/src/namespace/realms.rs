@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use super::change::{Change, Outcome};
 use super::{Interrupt, Trail};
 use crate::kinds::{EntryKey, RealmTree};
-use crate::record::{AliasKey, Foreign, Name, Realm, RealmKey, RealmValue, Totals};
+use crate::record::{AliasKey, Foreign, Name, Realm, RealmKey, RealmValue, Sums, Totals};
 use crate::simulation::mutant::{self, Mutant};
 use crate::tree::{self, Missing, Nodes, Root};
 use crate::{ErrorKind, Ino};
@@ -196,7 +196,7 @@ impl Change<'_> {
         }
         if orphans.count > 0 {
             // Only a replay still has them, and would take them for what has their numbers next.
-            self.drop_orphans_between(&from, &to, &orphans)?;
+            self.drop_orphans_between(&from, &to, orphans)?;
         }
         self.locations.forget_realm(realm.id);
         for (key, alias) in found {
@@ -248,16 +248,14 @@ impl Change<'_> {
     }
 
     /// Orphans in a range: all of them, or with `any` at least one if there are some.
-    fn orphans_between(&self, from: &EntryKey, to: &EntryKey, any: bool) -> Result<Orphans, Interrupt> {
-        let mut found = Orphans::default();
+    fn orphans_between(&self, from: &EntryKey, to: &EntryKey, any: bool) -> Result<Sums, Interrupt> {
+        let mut found = Sums::default();
         let Some(directory) = self.state.orphans.directory() else { return Ok(found) };
         tree::scan(&directory.entries, from, self.nodes, &mut |key, entry| {
             if key >= to || (any && found.count > 0) {
                 return ControlFlow::Break(());
             }
-            found.count += 1;
-            found.subdirectories += u32::from(entry.is_directory());
-            found.totals = found.totals.plus(entry.totals());
+            found = found.plus(entry.sums());
             ControlFlow::Continue(())
         })?;
         Ok(found)
@@ -267,24 +265,14 @@ impl Change<'_> {
         &mut self,
         from: &EntryKey,
         to: &EntryKey,
-        orphans: &Orphans,
+        orphans: Sums,
     ) -> Result<(), Interrupt> {
         let nodes = self.nodes;
         self.change_at(&Trail { orphan: true, ..Trail::default() }, &mut |inode, _| {
             let directory = inode.directory_mut().ok_or(ErrorKind::NotDirectory)?;
             tree::remove_range(&mut directory.entries, from, to, nodes)?;
-            directory.count -= orphans.count;
-            directory.subdirectories -= orphans.subdirectories;
-            directory.totals = directory.totals.plus(orphans.totals.negated());
+            directory.add(orphans.negated());
             Ok(Totals::default())
         })
     }
-}
-
-/// What a range of orphans adds to the directory that they lie in.
-#[derive(Default)]
-struct Orphans {
-    count: u64,
-    subdirectories: u32,
-    totals: Totals,
 }

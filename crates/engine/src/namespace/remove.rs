@@ -30,7 +30,7 @@ impl Change<'_> {
         let looked = self.look(&trail, &key)?.ok_or(ErrorKind::NotFound)?;
         let directory = looked.inode.directory().ok_or(ErrorKind::NotDirectory)?;
         let is_snapshot = directory.realm.as_ref().is_some_and(|realm| realm.read_only);
-        if directory.count > 0 && !is_snapshot {
+        if !directory.is_empty() && !is_snapshot {
             return Err(ErrorKind::NotEmpty.into());
         }
         self.remove_name(&trail, &key, looked)?;
@@ -70,7 +70,7 @@ impl Change<'_> {
         let is_directory = inode.kind == Kind::Directory;
         let held = if is_directory {
             // Plain removal of an empty directory needs no content to live on; its attributes are kept.
-            inode.directory().is_some_and(|d| d.count > 0)
+            inode.directory().is_some_and(|d| !d.is_empty())
                 && (self.replay || self.locations.any_held_within(ino))
         } else {
             self.is_held(ino)

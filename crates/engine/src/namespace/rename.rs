@@ -124,7 +124,7 @@ impl Change<'_> {
         match (source.inode.kind == Kind::Directory, target.inode.directory()) {
             (false, Some(_)) => Err(ErrorKind::IsDirectory.into()),
             (true, None) => Err(ErrorKind::NotDirectory.into()),
-            (true, Some(directory)) if directory.count > 0 => Err(ErrorKind::NotEmpty.into()),
+            (true, Some(directory)) if !directory.is_empty() => Err(ErrorKind::NotEmpty.into()),
             _ => Ok(()),
         }
     }

@@ -8,8 +8,8 @@ use crate::address::Address;
 use crate::frame::DirtyGauge;
 use crate::kinds::DirectoryTree;
 use crate::pool::{NewInode, RenameMode};
-use crate::record::Entry;
-use crate::tree::{AnyNode, Body, Link, Nodes};
+use crate::record::{Entry, Sums};
+use crate::tree::{AnyNode, Body, Link, Missing, Nodes};
 
 /// Nothing is stored.
 struct NoneStored;
@@ -35,6 +35,10 @@ impl World {
     }
 
     fn run(&mut self, operation: Operation) -> Outcome {
+        self.attempt(operation).expect("the operation succeeds")
+    }
+
+    fn attempt(&mut self, operation: Operation) -> Result<Outcome, Interrupt> {
         let mut change = Change {
             state: &mut self.state,
             locations: &mut self.locations,
@@ -48,7 +52,7 @@ impl World {
             ending: &mut super::Ending::default(),
             realm_ids: super::REALM_IDS,
         };
-        change.apply(&operation).expect("the operation succeeds")
+        change.apply(&operation)
     }
 
     fn create(&mut self, parent: Ino, name: &str, kind: Kind) -> Ino {
@@ -135,4 +139,37 @@ fn no_operation_copies_nodes_that_nothing_else_refers_to() {
         // Removing the clone of the source leaves the source itself.
         assert_eq!(gone, 0, "operation {at} copied {gone} nodes");
     }
+}
+
+#[test]
+fn counts_that_damage_made_wrong_stop_nothing_and_let_nothing_go() {
+    // Fuzzing made a directory that counts fewer entries than it has: taking one out went below zero. One that counts none could
+    // have been removed as if it were empty.
+    let mut world = World::new();
+    let directory = world.create(Ino::ROOT, "directory", Kind::Directory);
+    for name in ["below", "and", "beside"] {
+        world.create(directory, name, Kind::Directory);
+    }
+    let key = NameHasher { key: [1, 2], mask: u64::MAX }.key(b"directory");
+    let entries = &mut world.state.root.directory_mut().expect("it is a directory").entries;
+    crate::tree::update::<_, _, Missing>(entries, &key, &NoneStored, |entry| {
+        let Entry::Inode(inode) = entry else { panic!("it has one name") };
+        Arc::make_mut(inode).directory_mut().expect("it is a directory").set_sums(Sums::default());
+        Ok(())
+    })
+    .expect("nothing is missing");
+
+    let remove = |parent, name: &str| Operation::RemoveDirectory { parent, name: name.as_bytes().into() };
+    match world.attempt(remove(Ino::ROOT, "directory")) {
+        Err(Interrupt::Error(error)) => assert_eq!(error.kind(), ErrorKind::NotEmpty),
+        other => panic!("{other:?}"),
+    }
+    world.run(remove(directory, "below"));
+    world.run(Operation::Rename {
+        parent: directory,
+        name: b"and".as_slice().into(),
+        new_parent: Ino::ROOT,
+        new_name: b"and".as_slice().into(),
+        mode: RenameMode::Replace,
+    });
 }

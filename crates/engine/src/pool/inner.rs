@@ -48,7 +48,7 @@ const TAIL_FRAME_BYTES: u64 = 16 << 20;
 /// What a node takes in memory, in bytes, on average.
 pub(crate) const NODE_MEMORY_BYTES: u64 = 14 << 10;
 /// What is said to who is no longer the writer.
-const TAKEN_OVER: &str =
+pub(crate) const TAKEN_OVER: &str =
     "another writer has taken over the pool; what was synced is safe, restart to continue from it";
 
 /// What operations change, under one lock.

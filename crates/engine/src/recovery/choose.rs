@@ -5,12 +5,9 @@ use std::sync::Arc;
 
 use crate::encryption::{Unlocked, decrypt_object, unlock};
 use crate::format::manifest::{self, Manifest};
-use crate::object::ObjectStore;
+use crate::object::{ObjectStore, keep_copy};
 use crate::segment::{Items, SegmentRecord, absent};
 use crate::{Error, ErrorKind, Result, Settings};
-
-/// Where copies of manifests and tables go that could not be read.
-const KEPT_PREFIX: &str = "damaged/";
 
 type Table = BTreeMap<crate::address::SegmentId, SegmentRecord>;
 
@@ -40,20 +37,11 @@ impl Chosen {
     }
 }
 
-/// The number of the newest manifest that there is.
+/// The numbers of all manifests, ascending.
 ///
 /// # Errors
 /// `Store`.
-pub(super) async fn newest(objects: &dyn ObjectStore) -> Result<Option<u64>> {
-    let listed = objects.list(manifest::PREFIX).await?;
-    Ok(listed.iter().filter_map(|object| manifest::number(&object.name)).max())
-}
-
-/// The newest manifest with its table; if loss is accepted the newest sound one.
-///
-/// # Errors
-/// `Corrupt`, `NewerFormat`, `WrongPassword`, `Invalid`, `Store`.
-pub(super) async fn manifest(objects: &dyn ObjectStore, settings: &Settings) -> Result<Option<Chosen>> {
+pub(super) async fn numbers(objects: &dyn ObjectStore) -> Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for object in objects.list(manifest::PREFIX).await? {
         match manifest::number(&object.name) {
@@ -61,6 +49,18 @@ pub(super) async fn manifest(objects: &dyn ObjectStore, settings: &Settings) -> 
             None => tracing::warn!(object = object.name, "an object has a name that no pool gives"),
         }
     }
+    Ok(numbers)
+}
+
+/// The newest of the manifests of these numbers with its table; if loss is accepted the newest sound one.
+///
+/// # Errors
+/// `Corrupt`, `NewerFormat`, `WrongPassword`, `Invalid`, `Store`.
+pub(super) async fn manifest(
+    objects: &dyn ObjectStore,
+    numbers: Vec<u64>,
+    settings: &Settings,
+) -> Result<Option<Chosen>> {
     let Some(newest) = numbers.last().copied() else { return Ok(None) };
     let mut passed_over: Vec<PassedOver> = Vec::new();
     for number in numbers.into_iter().rev() {
@@ -162,10 +162,7 @@ pub(super) async fn keep_copies(objects: &dyn ObjectStore, passed_over: &[Passed
             }
             Err(error) => return Err(error),
         };
-        match objects.put(&format!("{KEPT_PREFIX}{name}"), vec![bytes]).await {
-            Err(error) if error.kind() != ErrorKind::Exists => return Err(error),
-            _ => {}
-        }
+        keep_copy(objects, name, bytes).await?;
     }
     Ok(())
 }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::reach::Reach;
-use super::rebuild::{LostNode, Rebuilder, Sums, any_node};
+use super::rebuild::{LostNode, Rebuilder, any_node};
 use crate::address::{Address, ItemKind};
 use crate::format::manifest::Manifest;
 use crate::kinds::{DirectoryTree, EntryKey, FileTree};
 use crate::namespace::State;
-use crate::record::{Content, Directory, Entry, Inode, RealmRoot, Scope, SideKey, Xattrs};
+use crate::record::{Content, Directory, Entry, Inode, RealmRoot, Scope, SideKey, Sums, Xattrs};
 use crate::refcount::{EdgeCollector, stored_count};
 use crate::tree::{self, AnyNode, Body, Link, Root};
 use crate::{ErrorKind, Kind, Result, Timestamp};
@@ -76,7 +76,7 @@ pub(super) async fn find(
         };
         for (key, entry) in entries {
             group.keys.insert(key.clone());
-            group.sums.add(&entry);
+            group.sums = group.sums.plus(entry.sums());
             tree::insert(&mut group.root, key, entry, &rebuilder.nodes)
                 .expect("a tree that is being made is in memory");
         }
@@ -89,7 +89,7 @@ pub(super) async fn find(
             realm: Some(Box::new(RealmRoot { side: None, read_only: false, scope: Scope::Part })),
             ..Directory::default()
         };
-        group.sums.give(&mut directory);
+        directory.set_sums(group.sums);
         // Their inodes lie in no tree that belongs to this; they are found by themselves if no name is left.
         let gone: FxHashSet<SideKey> = linked(rebuilder, &directory).await?;
         if !gone.is_empty() {

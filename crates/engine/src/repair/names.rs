@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::rebuild::{Rebuilder, Sums};
+use super::rebuild::Rebuilder;
 use crate::Result;
 use crate::address::Address;
 use crate::kinds::{DirectoryTree, EntryKey, SideTree};
-use crate::record::{Directory, Entry, Inode, Scope, SideKey};
+use crate::record::{Directory, Entry, Inode, Scope, SideKey, Sums};
 use crate::tree::{self, Body, Link, Missing, Root, Tree};
 
 /// The trees of a realm's root: which of its names lead where does not depend on anything else.
@@ -49,7 +49,7 @@ impl Rebuilder<'_> {
         };
         if reconciled.is_changed {
             now.entries = reconciled.entries;
-            reconciled.sums.give(now);
+            now.set_sums(reconciled.sums);
             now.realm.as_mut().expect("it is the root of a realm").side = reconciled.side;
         }
         Ok(reconciled.is_changed)
@@ -83,7 +83,7 @@ impl Rebuilder<'_> {
             is_changed = true;
             self.drop_names(&mut directory, &dangling).await?;
         }
-        Ok(Reconciled { sums: Sums::of(&directory), entries: directory.entries, side, is_changed })
+        Ok(Reconciled { sums: directory.sums(), entries: directory.entries, side, is_changed })
     }
 
     /// Counts the names below a realm's root, or a directory of a realm.
@@ -153,8 +153,8 @@ impl Rebuilder<'_> {
             };
         }
         let mut sums = Sums::default();
-        self.entries(&directory.entries).await?.iter().for_each(|(_, entry)| sums.add(entry));
-        sums.give(directory);
+        self.entries(&directory.entries).await?.iter().for_each(|(_, entry)| sums = sums.plus(entry.sums()));
+        directory.set_sums(sums);
         Ok(true)
     }
 

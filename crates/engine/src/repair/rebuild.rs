@@ -14,46 +14,13 @@ use crate::address::{Address, ItemKind, SegmentId};
 use crate::check::Damage;
 use crate::kinds::{DirectoryTree, EntryKey, FrameLink, SideTree};
 use crate::pool::Inner;
-use crate::record::{Content, Directory, Entry, Inode, SideKey, Totals, Xattrs};
+use crate::record::{Content, Directory, Entry, Inode, SideKey, Sums, Xattrs};
 use crate::segment::Pinned;
 use crate::sync::Mutex;
 use crate::tree::{AnyNode, Body, Branch, Link, Missing, Node, Root, Tree};
 use crate::{ErrorKind, Result};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
-
-/// What a directory has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sums {
-    pub(super) count: u64,
-    pub(super) subdirectories: u32,
-    pub(super) totals: Totals,
-}
-
-impl Sums {
-    pub(super) fn add(&mut self, entry: &Entry) {
-        self.count += 1;
-        self.subdirectories += u32::from(entry.is_directory());
-        self.totals = self.totals.plus(entry.totals());
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            count: self.count + other.count,
-            subdirectories: self.subdirectories + other.subdirectories,
-            totals: self.totals.plus(other.totals),
-        }
-    }
-
-    pub(super) fn of(directory: &Directory) -> Self {
-        Self { count: directory.count, subdirectories: directory.subdirectories, totals: directory.totals }
-    }
-
-    pub(super) fn give(self, directory: &mut Directory) {
-        (directory.count, directory.subdirectories, directory.totals) =
-            (self.count, self.subdirectories, self.totals);
-    }
-}
 
 /// A tree that was gone through.
 pub(super) struct Rebuilt<K: Tree> {
@@ -111,7 +78,7 @@ impl Inodes for DirectoryTree {
         inode.into()
     }
     fn sum(value: &Entry, sums: &mut Sums) {
-        sums.add(value);
+        *sums = sums.plus(value.sums());
     }
     fn memo<'m>(rebuilder: &'m mut Rebuilder<'_>) -> &'m mut FxHashMap<Address, Rebuilt<Self>> {
         &mut rebuilder.directories
@@ -360,11 +327,11 @@ impl<'a> Rebuilder<'a> {
             sums = rebuilt.sums;
             new.entries = rebuilt.root;
         }
-        if sums != Sums::of(directory) {
+        if sums != directory.sums() {
             self.done.directories_summed += 1;
             is_changed = true;
         }
-        sums.give(&mut new);
+        new.set_sums(sums);
         if let Some(realm) = &mut new.realm {
             if let Some(link) = realm.side.take() {
                 let rebuilt = self.tree(&link, (None, None)).await?;

@@ -115,7 +115,7 @@ pub(crate) fn remove<K: Tree>(
                 Ok(index) => {
                     let (key, value) = entries.remove(index);
                     node.bytes -= K::entry_bytes(&key, &value);
-                    node.weight -= K::weight(&value);
+                    node.weight = node.weight.wrapping_sub(K::weight(&value));
                     Ok(Some(value))
                 }
                 Err(_) => Ok(None),
@@ -125,8 +125,9 @@ pub(crate) fn remove<K: Tree>(
                 let child = children.change(index);
                 let removed = go(child.link.own(nodes)?, key, nodes)?;
                 if let Some(value) = &removed {
-                    child.weight -= K::weight(value);
-                    node.weight -= K::weight(value);
+                    let weight = K::weight(value);
+                    child.weight = child.weight.wrapping_sub(weight);
+                    node.weight = node.weight.wrapping_sub(weight);
                     tidy(node, index, nodes);
                 }
                 Ok(removed)
@@ -380,11 +381,13 @@ fn tidy<K: Tree>(node: &mut Node<K>, index: usize, nodes: &dyn Nodes) {
         match (&mut lower_node.body, &upper_node.body) {
             (Body::Leaf(a), Body::Leaf(b)) => a.append_copies(b),
             (Body::Branch(a), Body::Branch(b)) => a.append_copies(b),
-            _ => unreachable!("all leaves of a tree have the same depth"),
+            // All leaves of a tree have the same depth, unless it is damaged.
+            _ => continue,
         }
         lower_node.measure();
         let upper = children.remove(left + 1);
-        children.change(left).weight += upper.weight;
+        let lower = children.change(left);
+        lower.weight = lower.weight.wrapping_add(upper.weight);
         node.bytes -= Node::<K>::branch_bytes(&upper.key);
         return;
     }

@@ -129,6 +129,46 @@ fn much_is_put_in_several_parts() {
     assert_eq!(block_on(log.read(1)).unwrap(), much);
 }
 
+/// Each start that fails leaves a file. With a store that fails now and then, later starts had ever more to ask for and never came
+/// through.
+#[test]
+fn starts_that_failed_cost_later_ones_nothing() {
+    let objects = Arc::new(FaultStore::new(MemoryStore::new()));
+    let log = |identity| ObjectLog::new(objects.clone(), identity);
+    let calls = |from: u64| objects.power().calls() - from;
+    let mut files = Vec::new();
+    let mut first = 0;
+    for number in 1..=20 {
+        let before = objects.power().calls();
+        let starting = log(number);
+        block_on(starting.take_over(&files, number)).unwrap();
+        for file in &files {
+            assert_eq!(block_on(starting.read(*file)).unwrap(), "");
+        }
+        // Each file is listed to be read, and nothing in it is fetched.
+        let cost = calls(before) - files.len() as u64;
+        if number == 2 {
+            first = cost;
+        }
+        assert!(number <= 2 || cost == first, "start {number} made {cost} calls, the second one {first}");
+        files.push(number);
+    }
+}
+
+#[test]
+fn no_part_with_records_is_as_short_as_a_mark() {
+    let near =
+        |parts: usize| (PART_BYTES_MAX * parts).saturating_sub(100).max(48)..PART_BYTES_MAX * parts + 100;
+    for waiting in near(0).chain(near(1)).chain(near(2)).chain(near(3)) {
+        let mut left = waiting;
+        while left > 0 {
+            let length = part_length(left);
+            assert!(length != MARK_BYTES && length > 0, "{waiting}");
+            left -= length;
+        }
+    }
+}
+
 #[test]
 fn other_names_are_no_parts() {
     assert_eq!(parse("log/0000000000000010/0000000a"), Some((16, 10)));
