@@ -4,9 +4,10 @@
 //! apart, each in a [`ring`] of files, so that reading large files does not push out the trees. Nothing is synced and nothing
 //! is missed that is lost: each entry has a checksum, and what is not what was written is dropped and fetched again.
 //!
-//! What an address means never changes within one history of a pool. The cache belongs to the history whose newest epoch it has noted: if
-//! the pool has another one when it is opened, another writer was at work, or an older state was put back, and everything is
-//! dropped; so is whatever belongs to segments that the pool does not know to be given out yet. One process uses a cache at a time.
+//! What an address means never changes within one history of a pool. The cache belongs to the history that ends with the manifest that
+//! it has noted ([`Mark`]): if the newest of the pool is another one when it is opened, another writer was at work, an older state was put
+//! back, or this is a copy or a fork with the same id, and everything is dropped; so is whatever belongs to segments that the pool does not
+//! know to be given out yet. One process uses a cache at a time.
 
 mod ring;
 
@@ -18,13 +19,14 @@ use bytes::Bytes;
 use rustix::fs::FlockOperation;
 
 use crate::address::{Address, ItemKind, SegmentId};
+use crate::format::manifest::Manifest;
 use crate::object::disk;
 use crate::segment::SegmentRecord;
 use crate::sync::Mutex;
 use ring::{Key, Ring};
 
-/// File with the epoch that the cache is of.
-const STATE: &str = "epoch";
+/// File with the mark of the history that the cache is of.
+const MARK: &str = "mark";
 /// File that is locked by who uses the cache.
 const LOCK: &str = "lock";
 /// The part of the space that nodes get.
@@ -41,9 +43,27 @@ pub struct DiskCacheSettings {
     pub size_bytes: u64,
 }
 
+/// Tells a manifest from every other one of this and other pools: number, epoch, time, checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark([u8; 32]);
+
+impl Mark {
+    /// The mark of a manifest, all of whose nodes are stored.
+    pub(crate) fn of(manifest: &Manifest) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&manifest.number.to_le_bytes());
+        bytes[8..16].copy_from_slice(&manifest.epoch.to_le_bytes());
+        bytes[16..24].copy_from_slice(&manifest.time.secs.to_le_bytes());
+        bytes[24..28].copy_from_slice(&manifest.time.nanos.to_le_bytes());
+        bytes[28..].copy_from_slice(&crc32c::crc32c(&manifest.encode()).to_le_bytes());
+        Self(bytes)
+    }
+}
+
 /// Items of one pool.
 pub(crate) struct DiskCache {
     directory: PathBuf,
+    size_bytes: u64,
     nodes: Mutex<Ring>,
     frames: Mutex<Ring>,
     /// Held as long as the cache is used.
@@ -51,11 +71,11 @@ pub(crate) struct DiskCache {
 }
 
 impl DiskCache {
-    /// Opens the cache of a pool whose newest manifest has this epoch. `index_bytes` bounds the memory for knowing what is where.
+    /// Opens the cache of a pool whose newest manifest has this mark. `index_bytes` bounds the memory for knowing what is where.
     pub(crate) fn open(
         settings: &DiskCacheSettings,
         pool_id: &[u8; 16],
-        epoch: u64,
+        newest: Mark,
         index_bytes: u64,
     ) -> io::Result<Self> {
         let name: String = pool_id.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -64,10 +84,10 @@ impl DiskCache {
         let lock = File::options().create(true).truncate(false).write(true).open(directory.join(LOCK))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| io::Error::other(format!("{} is used by another server", directory.display())))?;
-        let noted = std::fs::read(directory.join(STATE)).ok();
-        if noted.as_deref() != Some(&epoch_bytes(epoch)[..]) {
+        let noted = std::fs::read(directory.join(MARK)).ok();
+        if noted.as_deref() != Some(&newest.0[..]) {
             // What is noted goes first: whatever happens now, nothing of it is believed again.
-            remove(&directory.join(STATE))?;
+            remove(&directory.join(MARK))?;
             for file in std::fs::read_dir(&directory)? {
                 let path = file?.path();
                 if path.file_name().is_some_and(|name| name != LOCK) {
@@ -78,7 +98,13 @@ impl DiskCache {
         let nodes_bytes = settings.size_bytes / NODES_PART;
         let nodes = Ring::open(&directory, "nodes", nodes_bytes, index_bytes / 2)?;
         let frames = Ring::open(&directory, "frames", settings.size_bytes - nodes_bytes, index_bytes / 2)?;
-        Ok(Self { directory, nodes: Mutex::new(nodes), frames: Mutex::new(frames), _lock: lock })
+        Ok(Self {
+            directory,
+            size_bytes: settings.size_bytes,
+            nodes: Mutex::new(nodes),
+            frames: Mutex::new(frames),
+            _lock: lock,
+        })
     }
 
     /// Drops everything of segments from this number on.
@@ -87,11 +113,14 @@ impl DiskCache {
         self.frames.lock().drop_from(next_segment);
     }
 
-    /// Notes that the pool is in this epoch now, and that this cache is of it.
-    pub(crate) fn begin(&self, epoch: u64) -> io::Result<()> {
-        let new = self.directory.join(format!("{STATE}~"));
-        std::fs::write(&new, epoch_bytes(epoch))?;
-        std::fs::rename(&new, self.directory.join(STATE))
+    /// Notes the newest manifest of the pool, which this writer has put. If it cannot be, the cache is empty after a restart.
+    pub(crate) fn note(&self, newest: Mark) {
+        let new = self.directory.join(format!("{MARK}~"));
+        let noted = std::fs::write(&new, newest.0)
+            .and_then(|()| std::fs::rename(&new, self.directory.join(MARK)));
+        if let Err(error) = noted {
+            tracing::warn!(%error, directory = ?self.directory, "the disk cache will be empty after a restart");
+        }
     }
 
     fn ring(&self, kind: ItemKind) -> &Mutex<Ring> {
@@ -116,6 +145,11 @@ impl DiskCache {
         self.ring(kind).lock().forget(Key::item(address));
     }
 
+    /// Drops a directory that is not what it should be.
+    pub(crate) fn drop_directory(&self, segment: SegmentId, record: &SegmentRecord) {
+        self.nodes.lock().forget(Key::directory(segment, record.object));
+    }
+
     /// The stored bytes of a segment's directory, if it is the one at this place.
     pub(crate) fn directory(&self, segment: SegmentId, record: &SegmentRecord) -> Option<Bytes> {
         let entry = Ring::get(&self.nodes, Key::directory(segment, record.object))?;
@@ -130,9 +164,13 @@ impl DiskCache {
     }
 
     /// Bytes of its files.
-    #[cfg(test)]
-    fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.nodes.lock().bytes() + self.frames.lock().bytes()
+    }
+
+    /// Bytes that its files may have.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.size_bytes
     }
 }
 
@@ -141,15 +179,6 @@ fn place_bytes(record: &SegmentRecord) -> [u8; PLACE_BYTES] {
     bytes[..8].copy_from_slice(&record.object.epoch.to_le_bytes());
     bytes[8..16].copy_from_slice(&record.object.number.to_le_bytes());
     bytes[16..].copy_from_slice(&record.directory_offset.to_le_bytes());
-    bytes
-}
-
-/// What the file with the epoch holds: it, and a checksum.
-fn epoch_bytes(epoch: u64) -> [u8; 12] {
-    let mut bytes = [0; 12];
-    bytes[..8].copy_from_slice(&epoch.to_le_bytes());
-    let checksum = crc32c::crc32c(&bytes[..8]);
-    bytes[8..].copy_from_slice(&checksum.to_le_bytes());
     bytes
 }
 
@@ -167,9 +196,13 @@ mod tests {
 
     const POOL: [u8; 16] = [7; 16];
 
-    fn open(directory: &Path, epoch: u64) -> DiskCache {
+    fn mark(number: u8) -> Mark {
+        Mark([number; 32])
+    }
+
+    fn open(directory: &Path, number: u8) -> DiskCache {
         let settings = DiskCacheSettings { directory: directory.to_owned(), size_bytes: 16 << 20 };
-        DiskCache::open(&settings, &POOL, epoch, 1 << 20).unwrap()
+        DiskCache::open(&settings, &POOL, mark(number), 1 << 20).unwrap()
     }
 
     fn address(segment: u64, index: u32) -> Address {
@@ -183,16 +216,16 @@ mod tests {
         let cache = open(directory.path(), 5);
         assert!(frame(&cache).is_none());
         cache.drop_from(4);
-        cache.begin(6).unwrap();
+        cache.note(mark(6));
         cache.put_item(address(3, 1), ItemKind::Frame, b"stored");
         assert!(cache.item(address(3, 1), ItemKind::Directory).is_none(), "kinds are apart");
         let settings = DiskCacheSettings { directory: directory.path().to_owned(), size_bytes: 16 << 20 };
-        assert!(DiskCache::open(&settings, &POOL, 6, 1 << 20).is_err(), "it is in use");
+        assert!(DiskCache::open(&settings, &POOL, mark(6), 1 << 20).is_err(), "it is in use");
         drop(cache);
 
         let cache = open(directory.path(), 6);
         cache.drop_from(10);
-        cache.begin(7).unwrap();
+        cache.note(mark(7));
         assert_eq!(frame(&cache).unwrap(), b"stored"[..]);
         drop(cache);
         // Another writer has been there meanwhile.
@@ -209,7 +242,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cache = open(directory.path(), 5);
         cache.drop_from(4);
-        cache.begin(6).unwrap();
+        cache.note(mark(6));
         for segment in 4..8 {
             cache.put_item(address(segment, 0), ItemKind::Frame, b"stored");
             cache.put_item(address(segment, 1), ItemKind::Directory, b"stored");
@@ -217,13 +250,13 @@ mod tests {
         drop(cache);
         let cache = open(directory.path(), 6);
         cache.drop_from(6);
-        cache.begin(7).unwrap();
+        cache.note(mark(7));
         assert!(cache.item(address(6, 0), ItemKind::Frame).is_none());
         assert!(cache.item(address(7, 1), ItemKind::Directory).is_none());
         drop(cache);
         let cache = open(directory.path(), 7);
         cache.drop_from(100);
-        cache.begin(8).unwrap();
+        cache.note(mark(8));
         assert!(cache.item(address(6, 0), ItemKind::Frame).is_none());
         assert!(cache.item(address(7, 1), ItemKind::Directory).is_none());
     }

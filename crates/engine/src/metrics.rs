@@ -62,6 +62,8 @@ metrics! {
     items_fetched,
     /// Nodes and frames read from the disk cache.
     disk_cache_hits,
+    /// Nodes and frames that the disk cache was asked for and did not have.
+    disk_cache_misses,
     /// Nodes and frames that were found damaged or missing.
     items_unreadable,
     /// Bytes read from segments.

@@ -10,7 +10,7 @@ mod replay;
 use std::sync::Arc;
 
 use crate::checkpoint::{Checkpointer, DeadObjects, checkpoint};
-use crate::disk_cache::DiskCache;
+use crate::disk_cache::{DiskCache, Mark};
 use crate::encryption::Keys;
 use crate::format::manifest::{self, Manifest};
 use crate::frame::DirtyGauge;
@@ -108,7 +108,7 @@ async fn attempt_to_open(
     let index_bytes = settings.memory_bytes / 16;
     let disk_cache = if objects.is_remote() { settings.disk_cache.as_ref() } else { None };
     let disk_cache = disk_cache.and_then(|cache| {
-        DiskCache::open(cache, &manifest.pool_id, manifest.epoch, index_bytes)
+        DiskCache::open(cache, &manifest.pool_id, Mark::of(&manifest), index_bytes)
             .map_err(|error| {
                 tracing::warn!(%error, directory = ?cache.directory, "there is no disk cache; the pool works without it");
             })
@@ -244,11 +244,6 @@ async fn attempt_to_open(
     let taken = inner.checkpointer.lock().await.manifest.clone();
     failpoint("open_after_log_before_manifest").await;
     inner.put_manifest(&taken).await?;
-    if let Some(disk) = inner.items.disk_cache()
-        && let Err(error) = disk.begin(taken.epoch)
-    {
-        tracing::warn!(%error, "the disk cache will be empty after a restart");
-    }
     crate::simulation::recovered(sequence);
     failpoint("open_after_manifest").await;
     if is_accepted {

@@ -3,13 +3,12 @@
 //! Entries are only ever appended, to the newest file. When the oldest file goes, what was used since it was written goes on at the
 //! front, up to half of the file; what was not is dropped. So one pass over much data pushes out what nobody comes back to,
 //! and little else. A file that is full ends with the list of its entries; where that is missing, the entries are found one after
-//! the other, up to what is torn.
+//! the other, up to what is torn. Only the file that is written to is held open: there may be thousands.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -27,12 +26,16 @@ const TAIL_BYTES: u64 = 12;
 const TAIL_MAGIC: u32 = 0x4543_464f;
 /// An entry in the list: key, offset, length of the payload.
 const LISTED_BYTES: u64 = 24;
+/// What an entry takes beside its payload.
+const EACH_BYTES: u64 = HEAD_BYTES + LISTED_BYTES;
 /// Files of one ring, roughly.
 const FILES: u64 = 16;
 const FILE_BYTES_MIN: u64 = 64 << 10;
 const FILE_BYTES_MAX: u64 = 64 << 20;
-/// Memory that knowing an entry takes.
-const INDEX_BYTES: u64 = 64;
+/// Memory that knowing an entry takes: 33 bytes of a table that is at worst a little under half full.
+const INDEX_BYTES: u64 = 80;
+/// Bytes of its file system that a ring leaves free, as far as it can: the log of the pool may be there.
+const FREE_BYTES_MIN: u64 = 256 << 20;
 
 /// What an entry holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,7 +67,6 @@ struct Place {
 
 struct Region {
     number: u32,
-    file: Arc<File>,
     /// Bytes that are written.
     length: u64,
     /// The highest segment that has an entry in it.
@@ -75,18 +77,22 @@ struct Region {
 pub(super) struct Ring {
     directory: PathBuf,
     name: &'static str,
+    size_bytes: u64,
     file_bytes: u64,
-    files_max: usize,
+    free_bytes_min: u64,
     entries_max: usize,
     index: FxHashMap<Key, Place>,
-    /// Oldest first; the last one is written to.
+    /// Oldest first.
     regions: VecDeque<Region>,
+    /// The file of the last one, if it is written to.
+    writing: Option<File>,
     /// Entries of the file that is written to.
     listed: Vec<(Key, u32, u32)>,
-    is_writing: bool,
     next: u32,
-    /// Why nothing is written any more.
+    /// Nothing is written any more.
     failed: bool,
+    /// Damage was found, and was told.
+    is_damaged: bool,
 }
 
 impl Ring {
@@ -101,15 +107,17 @@ impl Ring {
         let mut ring = Self {
             directory: directory.to_owned(),
             name,
+            size_bytes,
             file_bytes,
-            files_max: (size_bytes / file_bytes) as usize,
+            free_bytes_min: FREE_BYTES_MIN,
             entries_max: (index_bytes / INDEX_BYTES).max(16 * FILES) as usize,
             index: FxHashMap::default(),
             regions: VecDeque::new(),
+            writing: None,
             listed: Vec::new(),
-            is_writing: false,
             next: 0,
             failed: false,
+            is_damaged: false,
         };
         let mut numbers: Vec<u32> = std::fs::read_dir(directory)?
             .flatten()
@@ -124,10 +132,10 @@ impl Ring {
             if ring.load(number).is_err() {
                 super::remove(&ring.path(number))?;
             }
-        }
-        // The setting may have become smaller.
-        while ring.regions.len() > ring.files_max || ring.index.len() > ring.entries_max {
-            ring.drop_oldest();
+            // The setting may have become smaller.
+            while ring.bytes() > ring.size_bytes || ring.index.len() > ring.entries_max {
+                ring.drop_oldest();
+            }
         }
         Ok(ring)
     }
@@ -137,7 +145,7 @@ impl Ring {
     }
 
     fn load(&mut self, number: u32) -> io::Result<()> {
-        let file = File::options().read(true).write(true).open(self.path(number))?;
+        let file = File::open(self.path(number))?;
         let length = file.metadata()?.len();
         if length > self.file_bytes {
             return Err(io::Error::other("the file is larger than files are now"));
@@ -150,7 +158,7 @@ impl Ring {
         for (key, offset, length) in listed {
             self.index.insert(key, Place { file: number, offset, length, used: false });
         }
-        self.regions.push_back(Region { number, file: Arc::new(file), length, segment_max });
+        self.regions.push_back(Region { number, length, segment_max });
         Ok(())
     }
 
@@ -160,22 +168,23 @@ impl Ring {
 
     /// The payload of an entry. The ring is not locked while it is read.
     pub(super) fn get(this: &Mutex<Self>, key: Key) -> Option<Bytes> {
-        let (place, file) = {
+        let (place, path) = {
             let mut ring = this.lock();
             let place = ring.index.get_mut(&key)?;
             place.used = true;
             let place = *place;
-            (place, ring.region(place.file)?.file.clone())
+            (place, ring.path(place.file))
         };
-        let bytes =
-            disk::read_at(&file, u64::from(place.offset), (HEAD_BYTES + u64::from(place.length)) as usize);
-        let payload = bytes.ok().and_then(|bytes| check(key, place.length, bytes));
+        let payload = read_entry(&path, key, place);
         if payload.is_none() {
             let mut ring = this.lock();
             let is_same = |now: &Place| (now.file, now.offset) == (place.file, place.offset);
+            // Its file may have gone meanwhile, which is no damage.
             if ring.index.get(&key).is_some_and(is_same) {
-                tracing::warn!(file = ?ring.path(place.file), "an entry of the disk cache is damaged and is fetched again");
                 ring.index.remove(&key);
+                if !std::mem::replace(&mut ring.is_damaged, true) {
+                    tracing::warn!(file = ?path, "an entry of the disk cache is damaged; such entries are fetched again");
+                }
             }
         }
         payload
@@ -183,7 +192,7 @@ impl Ring {
 
     /// Adds an entry, unless there is one.
     pub(super) fn put(&mut self, key: Key, parts: &[&[u8]]) {
-        if self.failed || self.files_max < 2 || self.has(key) {
+        if self.failed || self.size_bytes < 2 * self.file_bytes || self.has(key) {
             return;
         }
         let length: u64 = parts.iter().map(|part| part.len() as u64).sum();
@@ -191,8 +200,10 @@ impl Ring {
             self.failed = true;
             tracing::warn!(%error, directory = ?self.directory, "the disk cache is not written to any more; the pool works without it");
             // What was half written is no entry, and room is given back.
-            if self.is_writing && self.regions.pop_back().is_some_and(|region| self.give_up(&region)) {
-                self.is_writing = false;
+            if self.writing.take().is_some()
+                && let Some(region) = self.regions.pop_back()
+            {
+                self.give_up(&region);
             }
         }
     }
@@ -205,8 +216,8 @@ impl Ring {
         while self.index.len() >= self.entries_max && self.regions.len() > 1 {
             self.drop_oldest();
         }
-        if !self.has_room(needed) {
-            self.turn()?;
+        if !self.has_room(needed) && !self.turn()? {
+            return Ok(());
         }
         self.append(key, parts, length)
     }
@@ -215,17 +226,19 @@ impl Ring {
     /// entries that there may be.
     fn has_room(&self, needed: u64) -> bool {
         let list = (self.listed.len() as u64 + 1) * LISTED_BYTES + TAIL_BYTES;
-        self.is_writing
+        self.writing.is_some()
             && self.listed.len() < self.entries_max / FILES as usize
             && self.regions.back().is_some_and(|region| region.length + needed + list <= self.file_bytes)
     }
 
     fn append(&mut self, key: Key, parts: &[&[u8]], length: u64) -> io::Result<()> {
-        let region = self.regions.back_mut().expect("a file is written to");
+        let (Some(region), Some(file)) = (self.regions.back_mut(), &self.writing) else {
+            unreachable!("a file is written to")
+        };
         let checksum = parts.iter().fold(0, |sum, part| crc32c::crc32c_append(sum, part));
         let head = head(key, length as u32, checksum);
         let all: Vec<&[u8]> = std::iter::once(&head[..]).chain(parts.iter().copied()).collect();
-        disk::write_all_at(&region.file, region.length, &all)?;
+        disk::write_all_at(file, region.length, &all)?;
         let offset = region.length as u32;
         region.length += HEAD_BYTES + length;
         region.segment_max = region.segment_max.max(key.segment());
@@ -235,34 +248,44 @@ impl Ring {
         Ok(())
     }
 
-    /// Ends the newest file and begins another, for which the oldest may have to go.
-    fn turn(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.is_writing) {
-            let region = self.regions.back_mut().expect("a file is written to");
+    /// Ends the newest file and begins another, for which the oldest may have to go. False if there is no room for one now.
+    fn turn(&mut self) -> io::Result<bool> {
+        if let Some(file) = self.writing.take()
+            && let Some(region) = self.regions.back_mut()
+        {
             let list = list_bytes(&std::mem::take(&mut self.listed));
-            disk::write_all_at(&region.file, region.length, &[&list])?;
+            disk::write_all_at(&file, region.length, &[&list])?;
             region.length += list.len() as u64;
         }
         let mut kept = Vec::new();
-        while self.regions.len() >= self.files_max {
-            kept = self.used_of_oldest();
+        while self.bytes() + self.file_bytes > self.size_bytes || self.is_short_of_space()? {
+            if self.regions.is_empty() {
+                return Ok(false);
+            }
+            self.keep_used_of_oldest(&mut kept);
             self.drop_oldest();
         }
         let number = self.next;
         self.next += 1;
-        let file = Arc::new(disk::create_new(&self.path(number))?);
+        self.writing = Some(disk::create_new(&self.path(number))?);
         self.listed.clear();
-        self.regions.push_back(Region { number, file, length: 0, segment_max: 0 });
-        self.is_writing = true;
+        self.regions.push_back(Region { number, length: 0, segment_max: 0 });
         for (key, payload) in kept {
             self.append(key, &[&payload], payload.len() as u64)?;
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Entries of the oldest file that were used since they were written: half a file of them at most.
-    fn used_of_oldest(&self) -> Vec<(Key, Bytes)> {
-        let Some(oldest) = self.regions.front() else { return Vec::new() };
+    /// Whether its file system has too little room for another file.
+    fn is_short_of_space(&self) -> io::Result<bool> {
+        let space = rustix::fs::statvfs(&self.directory)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize) < self.free_bytes_min)
+    }
+
+    /// Adds the entries of the oldest file that were used since they were written: half a file of them at most.
+    fn keep_used_of_oldest(&self, kept: &mut Vec<(Key, Bytes)>) {
+        let Some(oldest) = self.regions.front() else { return };
+        let Ok(file) = File::open(self.path(oldest.number)) else { return };
         let mut used: Vec<(Key, Place)> = self
             .index
             .iter()
@@ -270,38 +293,31 @@ impl Ring {
             .map(|(key, place)| (*key, *place))
             .collect();
         used.sort_unstable_by_key(|(_, place)| place.offset);
-        let mut kept = Vec::new();
-        let mut bytes = 0;
+        let mut bytes: u64 = kept.iter().map(|(_, payload)| payload.len() as u64 + EACH_BYTES).sum();
         for (key, place) in used {
-            let length = HEAD_BYTES + u64::from(place.length);
-            bytes += length + LISTED_BYTES;
-            if bytes > self.file_bytes / 2 {
+            bytes += u64::from(place.length) + EACH_BYTES;
+            if bytes > self.file_bytes / 2 || kept.len() >= self.entries_max / FILES as usize {
                 break;
             }
-            let entry = disk::read_at(&oldest.file, u64::from(place.offset), length as usize);
-            kept.extend(
-                entry.ok().and_then(|entry| check(key, place.length, entry)).map(|payload| (key, payload)),
-            );
+            kept.extend(entry_in(&file, key, place).map(|payload| (key, payload)));
         }
-        kept
     }
 
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.regions.pop_front() else { return };
         if self.regions.is_empty() {
-            self.is_writing = false;
+            self.writing = None;
         }
         self.give_up(&oldest);
     }
 
-    fn give_up(&mut self, region: &Region) -> bool {
+    fn give_up(&mut self, region: &Region) {
         self.index.retain(|_, place| place.file != region.number);
         if let Err(error) = super::remove(&self.path(region.number)) {
             // Its bytes cannot be counted any more, so none are added.
             tracing::warn!(%error, file = ?self.path(region.number), "a file of the disk cache cannot be removed");
             self.failed = true;
         }
-        true
     }
 
     pub(super) fn forget(&mut self, key: Key) {
@@ -310,7 +326,7 @@ impl Ring {
 
     /// Drops files that hold anything of segments from `first` on.
     pub(super) fn drop_from(&mut self, first: u64) {
-        self.is_writing = false;
+        self.writing = None;
         self.listed.clear();
         let (gone, kept) =
             std::mem::take(&mut self.regions).into_iter().partition(|region| region.segment_max >= first);
@@ -320,13 +336,7 @@ impl Ring {
         }
     }
 
-    fn region(&self, number: u32) -> Option<&Region> {
-        let at = self.regions.binary_search_by_key(&number, |region| region.number).ok()?;
-        self.regions.get(at)
-    }
-
     /// Bytes of all files.
-    #[cfg(test)]
     pub(super) fn bytes(&self) -> u64 {
         self.regions.iter().map(|region| region.length).sum()
     }
@@ -342,6 +352,16 @@ fn head(key: Key, length: u32, checksum: u32) -> [u8; HEAD_BYTES as usize] {
     let sum = crc32c::crc32c(&head[..28]);
     head[28..].copy_from_slice(&sum.to_le_bytes());
     head
+}
+
+fn read_entry(path: &Path, key: Key, place: Place) -> Option<Bytes> {
+    entry_in(&File::open(path).ok()?, key, place)
+}
+
+fn entry_in(file: &File, key: Key, place: Place) -> Option<Bytes> {
+    let length = HEAD_BYTES + u64::from(place.length);
+    let entry = disk::read_at(file, u64::from(place.offset), length as usize).ok()?;
+    check(key, place.length, entry)
 }
 
 /// The payload of an entry that is what was written.

@@ -16,6 +16,7 @@ use crate::address::SegmentId;
 use crate::checkpoint::{Checkpointer, is_taken_over};
 use crate::content;
 use crate::defragment::{Fragments, RecentClones};
+use crate::disk_cache::{DiskCache, Mark};
 use crate::encryption::encrypt_object;
 use crate::format::manifest::{self, Manifest};
 use crate::frame::{DirtyGauge, Frame};
@@ -592,6 +593,9 @@ impl Inner {
             }
             Ok(()) => {
                 self.manifest_number.store(manifest.number, Ordering::Relaxed);
+                if let Some(disk) = self.items.disk_cache() {
+                    disk.note(Mark::of(manifest));
+                }
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::Exists && mutant::is_on(Mutant::IgnoreTakenManifest) => {
@@ -684,6 +688,10 @@ impl Inner {
             known_inodes: known,
             memory_bytes: memory,
             memory_bytes_max: self.settings.memory_bytes,
+            disk_cache_bytes: self.items.disk_cache().map_or(0, DiskCache::bytes),
+            disk_cache_bytes_max: self.items.disk_cache().map_or(0, DiskCache::bytes_max),
+            disk_cache_hits: self.metrics.disk_cache_hits.get(),
+            disk_cache_misses: self.metrics.disk_cache_misses.get(),
             unsynced_bytes: tail + pending,
             log_bytes: self.log_bytes.load(Ordering::Relaxed),
             last_checkpoint: self.last_checkpoint.lock().0,

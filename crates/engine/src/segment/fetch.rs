@@ -256,10 +256,7 @@ impl Items {
                 return self.directories.get(&key);
             }
         };
-        let kept = self.disk.as_ref().and_then(|disk| disk.directory(segment, record));
-        if let Some(directory) =
-            kept.and_then(|bytes| self.decode_directory(&bytes, segment, record.object).ok())
-        {
+        if let Some(directory) = self.directory_on_disk(segment, record) {
             let directory = Arc::new(directory);
             self.directories.insert(key, directory.clone());
             return Some(directory);
@@ -284,6 +281,15 @@ impl Items {
         Some(directory)
     }
 
+    fn directory_on_disk(&self, segment: SegmentId, record: &SegmentRecord) -> Option<Directory> {
+        let disk = self.disk.as_ref()?;
+        let decoded = self.decode_directory(&disk.directory(segment, record)?, segment, record.object);
+        if decoded.is_err() {
+            disk.drop_directory(segment, record);
+        }
+        decoded.ok()
+    }
+
     /// An item from the disk cache: opened, or, if it is read ahead, put where it waits.
     fn kept_on_disk(
         &self,
@@ -294,7 +300,10 @@ impl Items {
     ) -> Option<Option<Fetched>> {
         let Missing { address, kind } = missing;
         let (item, key) = (&directory.items[place], directory.key.as_ref());
-        let stored = self.disk.as_ref()?.item(address, kind)?;
+        let Some(stored) = self.disk.as_ref()?.item(address, kind) else {
+            self.metrics.disk_cache_misses.add(1);
+            return None;
+        };
         self.metrics.disk_cache_hits.add(1);
         if is_ahead {
             self.ahead.lock().put(address, *item, key, &stored);
@@ -317,15 +326,15 @@ impl Items {
         gathering: &Gathering,
     ) {
         let Some(disk) = &self.disk else { return };
-        gathering.show(|bytes, directory| {
-            for item in &directory.items {
-                if let Some(stored) = stored_in(item, 0, bytes) {
-                    disk.put_item(Address::new(segment, item.index), item.kind, stored);
-                }
+        // Whoever reads it is not held up by the disk.
+        let Some((bytes, items)) = gathering.finished() else { return };
+        for item in &items {
+            if let Some(stored) = stored_in(item, 0, &bytes) {
+                disk.put_item(Address::new(segment, item.index), item.kind, stored);
             }
-            let at = record.directory_offset as usize;
-            disk.put_directory(segment, record, &bytes[at..at + record.directory_length as usize]);
-        });
+        }
+        let at = record.directory_offset as usize;
+        disk.put_directory(segment, record, &bytes[at..at + record.directory_length as usize]);
     }
 
     /// Keeps an item that lies in `bytes`, which begin at `start` of the object.

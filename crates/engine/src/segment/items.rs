@@ -256,6 +256,9 @@ impl Items {
         if let Some(disk) = &self.disk {
             disk.drop_item(address, kind);
         }
+        if self.remote {
+            self.ahead.lock().take(address);
+        }
         if kind == ItemKind::Frame {
             self.frames.remove(&address);
         } else {

@@ -46,10 +46,11 @@ impl Gathering {
         }
     }
 
-    /// Shows a finished segment: the bytes of its object, and its directory.
-    pub(super) fn show(&self, show: impl FnOnce(&Bytes, &Directory)) {
-        if let Content::Finished(bytes, directory, _) = &*self.content.lock() {
-            show(bytes, directory);
+    /// The bytes of a finished segment's object, and its items.
+    pub(super) fn finished(&self) -> Option<(Bytes, Vec<Item>)> {
+        match &*self.content.lock() {
+            Content::Finished(bytes, directory, _) => Some((bytes.clone(), directory.items.clone())),
+            Content::Growing(..) => None,
         }
     }
 
