@@ -4,6 +4,7 @@
 //! services, sockets; mounts come last. So a start that cannot succeed makes no pool. The order of stop is the reverse. The engine's own work runs on threads with large stacks, because it walks trees recursively.
 
 mod allocator;
+mod disk_cache;
 mod doors;
 mod ground;
 mod lock;
@@ -92,9 +93,6 @@ impl Daemon {
         let encryption = settings.encryption()?;
         let ground = existing.map_or_else(|| Ground::open(place, mode, runtime.handle()), Ok)?;
         warn_of_memory(settings.cache.memory_bytes);
-        if settings.cache.disk.is_some() && matches!(place, Place::Directory(_) | Place::Memory) {
-            tracing::warn!("a local pool needs no disk cache; cache.dir is not used");
-        }
         let pool = open(settings, encryption, &ground, mode, accept_loss)?;
         let checkpoints = on_big_stack("checkpoint", {
             let pool = pool.clone();
@@ -300,7 +298,8 @@ fn open(
     if encryption.is_some() {
         keep_out_of_dumps();
     }
-    let engine = offshoot_engine::Settings { accept_loss, encryption, ..settings.engine() };
+    let disk_cache = disk_cache::choose(settings);
+    let engine = offshoot_engine::Settings { accept_loss, encryption, disk_cache, ..settings.engine() };
     let clock = Arc::new(SystemClock::default());
     let opening =
         on_big_stack("open", move || futures::executor::block_on(Pool::open(storage, clock, engine, mode)))?;

@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use offshoot_bucket::BucketUrl;
-use offshoot_engine::{Compression, DiskCacheSettings, Encryption, Secret};
+use offshoot_engine::{Compression, Encryption, Secret};
 
 pub(crate) use bucket::Bucket;
+pub(crate) use read::DISK_BYTES_MIN;
 pub(crate) use template::TEMPLATE;
 
 use crate::failure::{Failure, Outcome};
@@ -66,8 +67,10 @@ pub(crate) enum SecretSource {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Cache {
     pub(crate) memory_bytes: u64,
-    /// On a disk of this machine, for a pool in an object store.
-    pub(crate) disk: Option<DiskCacheSettings>,
+    /// A directory for the cache of a pool in a bucket; `None` is one beside its log.
+    pub(crate) disk_directory: Option<PathBuf>,
+    /// Bytes that it may take there, 0 if there is to be none; `None` is what suits the disk.
+    pub(crate) disk_bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +117,7 @@ impl Default for Settings {
                 capacity_bytes: None,
                 defragment: true,
             },
-            cache: Cache { memory_bytes: memory::default_bytes(), disk: None },
+            cache: Cache { memory_bytes: memory::default_bytes(), disk_directory: None, disk_bytes: None },
             control: Control {
                 socket: Some(PathBuf::from(crate::connection::SYSTEM_SOCKET)),
                 addresses: Vec::new(),
@@ -219,7 +222,6 @@ impl Settings {
         offshoot_engine::Settings {
             compression: self.storage.compression,
             memory_bytes: self.cache.memory_bytes,
-            disk_cache: self.cache.disk.clone(),
             flush_interval: self.storage.flush_interval,
             capacity_bytes: self.storage.capacity_bytes,
             defragment: self.storage.defragment,
@@ -301,8 +303,8 @@ mod tests {
         let settings = parse(&uncommented).unwrap();
         assert_eq!(settings.fuse.mount_point.unwrap(), Path::new("/mnt/offshoot"));
         assert_eq!(settings.control.addresses.len(), 1);
-        let disk = settings.cache.disk.as_ref().unwrap();
-        assert_eq!((disk.directory.to_str(), disk.size_bytes), (Some("/var/cache/offshoot"), 100 << 30));
+        assert_eq!(settings.cache.disk_directory.as_deref(), Some(Path::new("/var/cache/offshoot")));
+        assert_eq!(settings.cache.disk_bytes, Some(100 << 30));
     }
 
     #[test]
@@ -413,8 +415,7 @@ mod tests {
             ("aws = 1", "aws"),
             ("[cache]\nmemory_size_gb = -1.0", "memory_size_gb"),
             ("[cache]\nmemory_size_gb = 0.001", "at least"),
-            ("[cache]\ndir = \"/x\"", "needs `cache.disk_size_gb`"),
-            ("[cache]\ndisk_size_gb = 10", "needs `cache.dir`"),
+            ("[cache]\ndisk_size_gb = -1", "cache.disk_size_gb"),
             ("[cache]\ndir = \"x\"\ndisk_size_gb = 10", "absolute"),
             ("[cache]\ndir = \"/x\"\ndisk_size_gb = 0.01", "at least"),
             ("[control]\naddresses = [\"127.0.0.1:7660\"]", "token_file"),

@@ -116,8 +116,8 @@ impl DiskCache {
     /// Notes the newest manifest of the pool, which this writer has put. If it cannot be, the cache is empty after a restart.
     pub(crate) fn note(&self, newest: Mark) {
         let new = self.directory.join(format!("{MARK}~"));
-        let noted = std::fs::write(&new, newest.0)
-            .and_then(|()| std::fs::rename(&new, self.directory.join(MARK)));
+        let noted =
+            std::fs::write(&new, newest.0).and_then(|()| std::fs::rename(&new, self.directory.join(MARK)));
         if let Err(error) = noted {
             tracing::warn!(%error, directory = ?self.directory, "the disk cache will be empty after a restart");
         }

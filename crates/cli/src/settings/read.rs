@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use offshoot_bucket::{BucketSettings, BucketUrl, Provider};
-use offshoot_engine::{Compression, DiskCacheSettings, Secret};
+use offshoot_engine::{Compression, Secret};
 use toml::{Table, Value};
 
 use super::memory::LEAST_BYTES;
@@ -51,7 +51,7 @@ const NOT_YET: [(&str, &str); 3] = [
 ];
 
 /// A disk cache that is smaller holds next to nothing.
-const DISK_BYTES_MIN: u64 = 64 << 20;
+pub(crate) const DISK_BYTES_MIN: u64 = 64 << 20;
 
 type Refusal = String;
 
@@ -178,28 +178,20 @@ fn storage(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> 
 }
 
 fn disk_cache(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> {
-    let directory = values.absolute("cache.dir")?;
-    let size_bytes = values.gigabytes("cache.disk_size_gb")?;
-    settings.cache.disk = match (directory, size_bytes) {
-        (None, None) => None,
-        (Some(directory), Some(size_bytes)) if size_bytes >= DISK_BYTES_MIN => {
-            Some(DiskCacheSettings { directory, size_bytes })
-        }
-        (Some(_), Some(size_bytes)) => {
-            return Err(format!(
-                "`cache.disk_size_gb` is {size_bytes} bytes; at least {} GiB are of use",
-                DISK_BYTES_MIN as f64 / GIB
-            ));
-        }
-        (Some(_), None) => {
-            return Err(
-                "`cache.dir` needs `cache.disk_size_gb`, the GiB that the cache may take there".into()
-            );
-        }
-        (None, Some(_)) => {
-            return Err("`cache.disk_size_gb` needs `cache.dir`, a directory for the cache".into());
-        }
-    };
+    settings.cache.disk_directory = values.absolute("cache.dir")?;
+    let Some(value) = values.take("cache.disk_size_gb") else { return Ok(()) };
+    let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64));
+    let size = number.filter(|number| (0.0..1e9).contains(number)).ok_or_else(|| {
+        format!("`cache.disk_size_gb` is a number of GiB, 0 for no cache on disk, and not {value}")
+    })?;
+    let bytes = (size * GIB) as u64;
+    if bytes > 0 && bytes < DISK_BYTES_MIN {
+        return Err(format!(
+            "`cache.disk_size_gb` is {bytes} bytes; at least {} GiB are of use, and 0 is no cache on disk",
+            DISK_BYTES_MIN as f64 / GIB
+        ));
+    }
+    settings.cache.disk_bytes = Some(bytes);
     Ok(())
 }
 
