@@ -590,7 +590,7 @@ impl Inner {
                 self.manifest_number.store(manifest.number, Ordering::Relaxed);
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::Exists && mutant::is_on(Mutant::IgnoreTakenManifest) => {
+            Err(error) if error.kind() == ErrorKind::Exists && ignores_taken() => {
                 self.manifest_number.store(manifest.number, Ordering::Relaxed);
                 Ok(())
             }
@@ -702,4 +702,9 @@ impl Inner {
     pub(crate) fn gone(&self, ino: Ino) -> Option<Attributes> {
         self.locations.lock().get(ino).filter(|l| l.parent != ORPHANS)?.gone.as_deref().cloned()
     }
+}
+
+/// Whether a seeded bug takes a manifest of somebody else for its own.
+fn ignores_taken() -> bool {
+    mutant::is_on(Mutant::IgnoreTakenManifest) || mutant::is_on(Mutant::IgnoreFences)
 }
