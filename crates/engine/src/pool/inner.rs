@@ -111,8 +111,8 @@ pub(crate) struct Inner {
     space: Mutex<Option<(Duration, Option<crate::object::Space>)>>,
     /// Operations that may have freed something.
     removals: AtomicU64,
-    /// How many of them there were when room was last made.
-    removals_tried: AtomicU64,
+    /// How many of them there were when room was last made; held by whoever makes some.
+    removals_tried: AsyncMutex<u64>,
     pub(super) last_checkpoint: Mutex<(Timestamp, Duration)>,
     manifest_number: AtomicU64,
     pub(super) health: Mutex<Health>,
@@ -184,7 +184,7 @@ impl Inner {
             pending_bytes: AtomicU64::new(0),
             space: Mutex::new(None),
             removals: AtomicU64::new(0),
-            removals_tried: AtomicU64::new(0),
+            removals_tried: AsyncMutex::new(0),
             pace: Mutex::default(),
         }
     }
@@ -253,7 +253,10 @@ impl Inner {
             // What is missing must not be deleted before it has been fetched, whatever is done to the state meanwhile.
             let mut pin = None;
             let interrupt = match self.attempt(operation, &nodes, guard, &mut pin) {
-                Ok(outcome) => return Ok(Some(outcome)),
+                Ok(outcome) => {
+                    self.note_removal(operation);
+                    return Ok(Some(outcome));
+                }
                 Err(interrupt) => interrupt,
             };
             match interrupt {
