@@ -114,8 +114,8 @@ pub(crate) struct Inner {
     space: Mutex<Option<(Duration, Option<crate::object::Space>)>>,
     /// Operations that may have freed something.
     removals: AtomicU64,
-    /// How many of them there were when room was last made.
-    removals_tried: AtomicU64,
+    /// How many of them there were when room was last made; held by whoever makes some.
+    removals_tried: AsyncMutex<u64>,
     pub(super) last_checkpoint: Mutex<(Timestamp, Duration)>,
     manifest_number: AtomicU64,
     pub(super) health: Mutex<Health>,
@@ -188,7 +188,7 @@ impl Inner {
             pending_bytes: AtomicU64::new(0),
             space: Mutex::new(None),
             removals: AtomicU64::new(0),
-            removals_tried: AtomicU64::new(0),
+            removals_tried: AsyncMutex::new(0),
             pace: Mutex::default(),
         }
     }
@@ -257,7 +257,10 @@ impl Inner {
             // What is missing must not be deleted before it has been fetched, whatever is done to the state meanwhile.
             let mut pin = None;
             let interrupt = match self.attempt(operation, &nodes, guard, &mut pin) {
-                Ok(outcome) => return Ok(Some(outcome)),
+                Ok(outcome) => {
+                    self.note_removal(operation);
+                    return Ok(Some(outcome));
+                }
                 Err(interrupt) => interrupt,
             };
             match interrupt {
@@ -598,7 +601,7 @@ impl Inner {
                 }
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::Exists && mutant::is_on(Mutant::IgnoreTakenManifest) => {
+            Err(error) if error.kind() == ErrorKind::Exists && ignores_taken() => {
                 self.manifest_number.store(manifest.number, Ordering::Relaxed);
                 Ok(())
             }
@@ -714,4 +717,9 @@ impl Inner {
     pub(crate) fn gone(&self, ino: Ino) -> Option<Attributes> {
         self.locations.lock().get(ino).filter(|l| l.parent != ORPHANS)?.gone.as_deref().cloned()
     }
+}
+
+/// Whether a seeded bug takes a manifest of somebody else for its own.
+fn ignores_taken() -> bool {
+    mutant::is_on(Mutant::IgnoreTakenManifest) || mutant::is_on(Mutant::IgnoreFences)
 }
