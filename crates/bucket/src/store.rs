@@ -458,6 +458,10 @@ impl ObjectStore for BucketStore {
     fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
         self.inner.counters.all()
     }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

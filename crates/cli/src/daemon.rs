@@ -4,6 +4,7 @@
 //! services, sockets; mounts come last. So a start that cannot succeed makes no pool. The order of stop is the reverse. The engine's own work runs on threads with large stacks, because it walks trees recursively.
 
 mod allocator;
+mod disk_cache;
 mod doors;
 mod ground;
 mod lock;
@@ -55,8 +56,8 @@ pub(crate) struct Daemon {
     mounts: Arc<FuseMounts>,
     stop: watch::Sender<bool>,
     servers: Vec<tokio::task::JoinHandle<()>>,
-    /// The checkpointing and the flushing thread.
-    background: [std::thread::JoinHandle<()>; 2],
+    /// The threads that make checkpoints, flush and fetch.
+    background: [std::thread::JoinHandle<()>; 3],
     socket: PathBuf,
     created: bool,
     _watchdog: Option<Watchdog>,
@@ -103,6 +104,10 @@ impl Daemon {
             let pool = pool.clone();
             move || futures::executor::block_on(pool.flush_in_background())
         })?;
+        let fetches = on_big_stack("fetch", {
+            let pool = pool.clone();
+            move || futures::executor::block_on(pool.fetch_in_background())
+        })?;
         let access_time = match settings.access_time {
             AccessTime::Relatime => offshoot_vfs::AccessTime::Relatime,
             AccessTime::None => offshoot_vfs::AccessTime::None,
@@ -137,7 +142,7 @@ impl Daemon {
             mounts,
             stop: watch::Sender::new(false),
             servers: Vec::new(),
-            background: [checkpoints, flushes],
+            background: [checkpoints, flushes, fetches],
             socket: settings.socket(),
             created: ground.is_new,
             _watchdog: watchdog,
@@ -295,7 +300,8 @@ fn open(
     if encryption.is_some() {
         keep_out_of_dumps();
     }
-    let engine = offshoot_engine::Settings { accept_loss, encryption, ..settings.engine() };
+    let disk_cache = disk_cache::choose(settings);
+    let engine = offshoot_engine::Settings { accept_loss, encryption, disk_cache, ..settings.engine() };
     let clock = Arc::new(SystemClock::default());
     let opening =
         on_big_stack("open", move || futures::executor::block_on(Pool::open(storage, clock, engine, mode)))?;

@@ -17,6 +17,7 @@ use offshoot_bucket::BucketUrl;
 use offshoot_engine::{Compression, Encryption, Secret};
 
 pub(crate) use bucket::Bucket;
+pub(crate) use read::DISK_BYTES_MIN;
 pub(crate) use template::TEMPLATE;
 
 use crate::failure::{Failure, Outcome};
@@ -80,6 +81,10 @@ pub(crate) enum SecretSource {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Cache {
     pub(crate) memory_bytes: u64,
+    /// A directory for the cache of a pool in a bucket; `None` is one beside its log.
+    pub(crate) disk_directory: Option<PathBuf>,
+    /// Bytes that it may take there, 0 if there is to be none; `None` is what suits the disk.
+    pub(crate) disk_bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +132,7 @@ impl Default for Settings {
                 capacity_bytes: None,
                 defragment: true,
             },
-            cache: Cache { memory_bytes: memory::default_bytes() },
+            cache: Cache { memory_bytes: memory::default_bytes(), disk_directory: None, disk_bytes: None },
             control: Control {
                 socket: Some(PathBuf::from(crate::connection::SYSTEM_SOCKET)),
                 addresses: Vec::new(),
@@ -317,6 +322,8 @@ mod tests {
         let settings = parse(&uncommented).unwrap();
         assert_eq!(settings.fuse.mount_point.unwrap(), Path::new("/mnt/offshoot"));
         assert_eq!(settings.control.addresses.len(), 1);
+        assert_eq!(settings.cache.disk_directory.as_deref(), Some(Path::new("/var/cache/offshoot")));
+        assert_eq!(settings.cache.disk_bytes, Some(100 << 30));
     }
 
     #[test]
@@ -354,7 +361,6 @@ mod tests {
             ("[servers.nbd]\naddresses = [\"127.0.0.1:10809\"]", "nbd"),
             ("[servers.nfs]", "nfs"),
             ("[aws]\nregoin = \"x\"", "regoin"),
-            ("[cache]\ndir = \"/x\"", "cache.dir"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(word) && error.starts_with("x.toml: "), "{text}: {error}");
@@ -429,6 +435,9 @@ mod tests {
             ("aws = 1", "aws"),
             ("[cache]\nmemory_size_gb = -1.0", "memory_size_gb"),
             ("[cache]\nmemory_size_gb = 0.001", "at least"),
+            ("[cache]\ndisk_size_gb = -1", "cache.disk_size_gb"),
+            ("[cache]\ndir = \"x\"\ndisk_size_gb = 10", "absolute"),
+            ("[cache]\ndir = \"/x\"\ndisk_size_gb = 0.01", "at least"),
             ("[control]\naddresses = [\"127.0.0.1:7660\"]", "token_file"),
             ("[control]\naddresses = [\"nowhere\"]", "addresses"),
             ("[servers.fuse]\naccess_time = \"strict\"", "relatime"),

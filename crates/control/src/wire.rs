@@ -663,6 +663,14 @@ pub struct PoolBody {
     pub memory_bytes: u64,
     /// Their bound.
     pub memory_bytes_max: u64,
+    /// Bytes of the cache on a disk of the server's machine.
+    pub disk_cache_bytes: u64,
+    /// Their bound; 0 if there is no such cache.
+    pub disk_cache_bytes_max: u64,
+    /// Stored nodes and frames that were read from it since the start.
+    pub disk_cache_hits: u64,
+    /// Stored nodes and frames that were looked for in it and not found.
+    pub disk_cache_misses: u64,
     /// Free bytes.
     pub free_bytes: u64,
     /// All bytes.

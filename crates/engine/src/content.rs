@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::address::ItemKind;
 use crate::frame::{DirtyGauge, FRAME_BYTES_MAX, Frame};
 use crate::kinds::{Extent, FileTree, FrameLink};
 use crate::namespace::WriteData;
@@ -90,6 +91,15 @@ pub(crate) fn extents(
         Content::None | Content::Inline(_) | Content::Directory(_) => {}
     }
     Ok(found)
+}
+
+/// The frames of extents that are in the store, or on their way there.
+pub(crate) fn stored_frames(extents: &[(u64, Extent)]) -> Vec<Missing> {
+    let address = |(_, extent): &(u64, Extent)| match &extent.frame {
+        FrameLink::Stored(address) => Some(*address),
+        FrameLink::Memory(frame) => frame.address(),
+    };
+    extents.iter().filter_map(address).map(|address| Missing { address, kind: ItemKind::Frame }).collect()
 }
 
 /// Makes `from..to` a hole.

@@ -15,7 +15,7 @@ use crate::format::manifest;
 use crate::kinds::Ledger;
 use crate::object::put_own;
 use crate::pool::Inner;
-use crate::segment::{Directory, ObjectBuilder, ObjectName, Pinned, SegmentRecord, absent};
+use crate::segment::{Directory, ObjectBuilder, ObjectName, Pinned, SegmentRecord};
 use crate::simulation::failpoint;
 use crate::simulation::mutant::{self, Mutant};
 use crate::tree::{self, Root};
@@ -147,15 +147,12 @@ async fn rewrite(
     let path = record.object.path();
     // The items go along as they are stored, under the key that they have.
     let mut kept = Directory::with_key(directory.key.clone());
-    let mut read = Vec::with_capacity(live.len());
-    for item in &live {
-        let stored = inner.items.objects().get(&path, item.offset, u64::from(item.stored_length)).await;
-        let stored = stored.map_err(|error| absent(&path, error))?;
+    let read = inner.items.stored_items(&path, &live).await?;
+    for (item, stored) in live.iter().zip(&read) {
         item.open(segment, directory.key.as_ref(), stored.clone()).map_err(|error| {
             let message = format!("{path}: item {}: {error}", item.index);
             crate::Error::with_source(error.kind(), message, error)
         })?;
-        read.push(stored);
     }
     let start = builder.length() as u64;
     let mut live_bytes = 0;

@@ -17,6 +17,7 @@ mod damage;
 mod defragment;
 mod descent;
 mod diff;
+mod disk_cache;
 mod encryption;
 pub mod error;
 pub mod fork;
@@ -51,6 +52,7 @@ mod tree;
 mod usage;
 
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use disk_cache::DiskCacheSettings;
 pub use encryption::{Encryption, KeyChange, KeySlot, PasswordCost, Random, Secret, SlotKind};
 pub use error::{Error, ErrorKind, Result};
 pub use inode::{Attributes, Ino, Kind};

@@ -56,8 +56,14 @@ metrics! {
     frames_stored,
     /// Bytes of segments written.
     segment_bytes,
+    /// Reads of segments, each one call to the store.
+    fetches,
     /// Nodes and frames read from segments.
     items_fetched,
+    /// Nodes and frames read from the disk cache.
+    disk_cache_hits,
+    /// Nodes and frames that the disk cache was asked for and did not have.
+    disk_cache_misses,
     /// Nodes and frames that were found damaged or missing.
     items_unreadable,
     /// Bytes read from segments.

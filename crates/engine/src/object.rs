@@ -12,11 +12,13 @@ use bytes::Bytes;
 use crate::{ErrorKind, Result};
 
 pub(crate) mod disk;
+mod distant;
 pub(crate) mod fault;
 mod local;
 mod memory;
 mod name;
 
+pub use distant::{DistantStore, Traffic};
 pub use fault::{Call, Fault, FaultStore, PowerSwitch};
 pub use local::LocalStore;
 pub use memory::MemoryStore;
@@ -82,6 +84,12 @@ pub trait ObjectStore: Send + Sync + 'static {
     fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
         Vec::new()
     }
+
+    /// True if a call takes a round trip through a network. Then the pool has several calls under way at a time, reads what lies
+    /// between and beside what it needs, and reads ahead.
+    fn is_remote(&self) -> bool {
+        false
+    }
 }
 
 /// Stores an object that nobody else can be storing with the same bytes. A name that is taken by exactly these bytes is no error: a request that
@@ -142,5 +150,9 @@ impl<S: ObjectStore + ?Sized> ObjectStore for Arc<S> {
 
     fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
         (**self).counters()
+    }
+
+    fn is_remote(&self) -> bool {
+        (**self).is_remote()
     }
 }

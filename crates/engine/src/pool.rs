@@ -12,6 +12,7 @@ mod inner;
 mod pause;
 mod pieces;
 mod read;
+mod read_ahead;
 mod unchanged;
 mod upkeep;
 
@@ -21,6 +22,7 @@ use bytes::Bytes;
 
 pub(crate) use guard::Guard;
 pub(crate) use inner::{Inner, NODE_MEMORY_BYTES, Parts, TAKEN_OVER};
+pub(crate) use read_ahead::ReadAhead;
 pub use unchanged::Unchanged;
 
 use crate::log::LogStore;
@@ -191,9 +193,20 @@ impl Pool {
         Ok(Pool { inner: crate::recovery::open(storage, clock, settings, mode).await? })
     }
 
-    /// Does all background work until [`Pool::close`]: [`Pool::flush_in_background`] and [`Pool::checkpoint_in_background`], in turns.
+    /// Does all background work until [`Pool::close`]: [`Pool::flush_in_background`], [`Pool::checkpoint_in_background`] and
+    /// [`Pool::fetch_in_background`], in turns.
     pub async fn background(&self) {
-        futures::join!(self.flush_in_background(), self.checkpoint_in_background());
+        futures::join!(
+            self.flush_in_background(),
+            self.checkpoint_in_background(),
+            self.fetch_in_background()
+        );
+    }
+
+    /// Reads ahead of those who read in order until [`Pool::close`], if the store is at a distance; else it ends at once. Without it
+    /// nothing is read ahead.
+    pub async fn fetch_in_background(&self) {
+        self.inner.fetch_in_background().await;
     }
 
     /// Writes the log until [`Pool::close`], so that what is not synced waits no longer than the flush interval. Run it on a thread

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::checkpoint::{Checkpointer, DeadObjects, checkpoint};
 use crate::descent::Descent;
+use crate::disk_cache::{DiskCache, Mark};
 use crate::encryption::Keys;
 use crate::format::manifest::{self, Manifest};
 use crate::frame::DirtyGauge;
@@ -105,15 +106,31 @@ async fn attempt_to_open(
     let descent = Descent::of(&*objects).await?;
     Descent::cut_log(descent, &mut manifest);
     refuse_other_log(&manifest, log_store.is_remote())?;
+    let own_id = Descent::own_id(descent, &manifest.pool_id);
     let metrics = Arc::new(Metrics::default());
+    // What is read ahead of a store at a distance takes its memory from the frames.
+    let ahead_bytes = if objects.is_remote() { settings.memory_bytes / 16 } else { 0 };
+    let index_bytes = settings.memory_bytes / 16;
+    let disk_cache = if objects.is_remote() { settings.disk_cache.as_ref() } else { None };
+    let disk_cache = disk_cache.and_then(|cache| {
+        DiskCache::open(cache, &own_id, Mark::of(&manifest), index_bytes)
+            .map_err(|error| {
+                tracing::warn!(%error, directory = ?cache.directory, "there is no disk cache; the pool works without it");
+            })
+            .ok()
+    });
+    let index_bytes = if disk_cache.is_some() { index_bytes } else { 0 };
     let items = Arc::new(Items::new(
         objects.clone(),
+        disk_cache,
         ItemsSettings {
             compression: settings.compression,
             node_cache_bytes: settings.memory_bytes * 28 / 100,
-            frame_cache_bytes: settings.memory_bytes * 28 / 100,
+            frame_cache_bytes: settings.memory_bytes * 28 / 100 - ahead_bytes - index_bytes,
+            ahead_bytes,
             directory_cache_bytes: settings.memory_bytes * 4 / 100,
             segment_bytes: settings.segment_bytes,
+            putting_bytes_max: settings.memory_bytes / 6,
             format_version: settings.format_version,
             pool_mark: PoolMark::of(&manifest.pool_id),
             keys,
@@ -131,6 +148,9 @@ async fn attempt_to_open(
     log_store.take_over(writable, number).await?;
     failpoint("open_after_taking_over_before_adopting").await;
     let adopted = adopt::adopt_segments(&*objects, &items, !passed_over.is_empty()).await?;
+    if let Some(disk) = items.disk_cache() {
+        disk.drop_from(items.next_segment());
+    }
     failpoint("open_after_adopting_before_replay").await;
 
     if items.next_segment() > SEGMENTS_MAX {
@@ -218,7 +238,7 @@ async fn attempt_to_open(
         items,
         log,
         log_store,
-        own_id: Descent::own_id(descent, &checkpointer.manifest.pool_id),
+        own_id,
         checkpointer,
         table_base,
         metrics,

@@ -58,6 +58,14 @@ pub struct Status {
     pub memory_bytes: u64,
     /// The bound of `memory_bytes`.
     pub memory_bytes_max: u64,
+    /// Bytes of the cache on a disk of this machine.
+    pub disk_cache_bytes: u64,
+    /// The bound of `disk_cache_bytes`; 0 if there is no such cache.
+    pub disk_cache_bytes_max: u64,
+    /// Nodes and frames that were read from it since the pool was opened.
+    pub disk_cache_hits: u64,
+    /// Nodes and frames that were looked for in it and not found.
+    pub disk_cache_misses: u64,
     /// Bytes acknowledged but not yet durable.
     pub unsynced_bytes: u64,
     /// Operations acknowledged but not yet durable.

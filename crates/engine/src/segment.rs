@@ -3,13 +3,16 @@
 //! An object holds one segment, or several that the garbage collector has shrunk; `docs/format.md` draws its bytes. An item is
 //! found through the directory of its segment, so its address stays valid wherever the segment is moved.
 
+mod ahead;
 mod cache;
 pub(crate) mod codec;
+mod fetch;
 mod items;
 mod layout;
 mod writer;
 
 pub(crate) use cache::Pinned;
+pub(crate) use fetch::Fetched;
 pub(crate) use items::{Born, Items, ItemsSettings, absent};
 pub(crate) use layout::{Directory, Item, ObjectBuilder, PoolMark};
 #[cfg(feature = "fuzzing")]

@@ -34,6 +34,8 @@ pub struct Settings {
     pub reserve_bytes: u64,
     /// Largest size that the pool may take in its store; `None` is as much as the store has.
     pub capacity_bytes: Option<u64>,
+    /// Where items of a remote store are kept on this machine; `None` is nowhere. A local store has no use for it.
+    pub disk_cache: Option<crate::DiskCacheSettings>,
     /// Files in many pieces are put together in the background and by a collection.
     pub defragment: bool,
     /// Open a pool whose log or newest manifest is damaged, in the state that can still be read. What was synced after that state
@@ -76,6 +78,7 @@ impl Default for Settings {
             segment_bytes: 64 << 20,
             reserve_bytes: 64 << 20,
             capacity_bytes: None,
+            disk_cache: None,
             defragment: true,
             accept_loss: false,
             encryption: None,

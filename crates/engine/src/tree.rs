@@ -31,6 +31,10 @@ pub(crate) trait Nodes {
     fn get(&self, address: Address) -> Option<AnyNode>;
     /// The bytes of a stored frame, if they are in memory.
     fn frame(&self, address: Address) -> Option<bytes::Bytes>;
+    /// Tells what will be asked for if nothing stops whoever asks, after a node was missing.
+    fn wish(&self, wishes: &mut dyn Iterator<Item = Missing>) {
+        let _ = wishes;
+    }
     /// Counts a node that is changed.
     fn changed(&self) -> Option<ChangedMark> {
         None

@@ -15,6 +15,8 @@ mod containment;
 mod damage;
 #[path = "engine/defragment.rs"]
 mod defragment;
+#[path = "engine/distant.rs"]
+mod distant;
 #[path = "engine/durability.rs"]
 mod durability;
 #[path = "engine/encryption.rs"]

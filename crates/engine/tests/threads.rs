@@ -20,6 +20,9 @@ mod memory;
 #[cfg(shuttle)]
 #[path = "threads/names.rs"]
 mod names;
+#[cfg(shuttle)]
+#[path = "threads/room.rs"]
+mod room;
 #[cfg(not(shuttle))]
 #[path = "threads/running.rs"]
 mod running;

@@ -63,7 +63,7 @@ fn main() -> ExitCode {
             eprintln!("there is no seeded bug {name}; --mutants lists them");
             return ExitCode::from(2);
         };
-        mutant::switch_on(Some(*mutant));
+        mutant::switch_on(*mutant);
     }
     let plan = Plan {
         machines: arguments.machines,

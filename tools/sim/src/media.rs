@@ -37,6 +37,8 @@ struct Shared {
     late: Vec<(Duration, Request)>,
     /// What a put has promised and will not keep.
     vanishing: Option<String>,
+    /// Pools take the store for one behind a network, or for one at hand.
+    is_remote: bool,
     count: Counted,
 }
 
@@ -82,6 +84,7 @@ impl Media {
             power: Power::default(),
             late: Vec::new(),
             vanishing: None,
+            is_remote: seed.count_ones() % 2 == 1,
             count: Counted::default(),
         }));
         let inner = Arc::new(MemoryStore::new());
@@ -365,6 +368,10 @@ impl ObjectStore for SimulatedStore {
 
     async fn space(&self) -> Result<Option<Space>> {
         self.look(self.inner.space()).await
+    }
+
+    fn is_remote(&self) -> bool {
+        self.shared.lock().is_remote
     }
 }
 

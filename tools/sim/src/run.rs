@@ -383,16 +383,11 @@ impl World {
     /// Lets background work and clients run on a machine until they are done or it dies.
     fn work(&mut self, machine: Machine, pool: &Pool) -> Verdict<End> {
         let vfs = Vfs::new(Clone::clone(pool), VfsSettings { access_time: AccessTime::None });
-        for checkpoints in [false, true] {
-            let pool = Clone::clone(pool);
-            self.executor.spawn(machine, async move {
-                if checkpoints {
-                    pool.checkpoint_in_background().await;
-                } else {
-                    pool.flush_in_background().await;
-                }
-            });
-        }
+        let (flushing, checkpointing, fetching) =
+            (Clone::clone(pool), Clone::clone(pool), Clone::clone(pool));
+        self.executor.spawn(machine, async move { flushing.flush_in_background().await });
+        self.executor.spawn(machine, async move { checkpointing.checkpoint_in_background().await });
+        self.executor.spawn(machine, async move { fetching.fetch_in_background().await });
         let clients = 1 + self.random.below(4);
         let left = Rc::new(Cell::new(clients));
         let operations = 1 + self.random.below(2 * self.plan.operations);

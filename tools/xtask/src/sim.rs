@@ -135,7 +135,11 @@ pub(crate) fn mutants(arguments: &MutantsArguments) -> Result<ExitCode> {
         command.args(["--first", "0", "--minutes", &arguments.minutes.to_string(), "--mutant", name]);
         let limit = Duration::from_secs_f64(arguments.minutes * 60.0) + HANG;
         let ended = match program::finish(&mut command, limit) {
-            Ok(finished) => how_it_ended(name, &finished)?,
+            Ok(finished) => match how_it_ended(name, &finished)? {
+                None => failed_test(name)?
+                    .map(|test| (String::new(), format!("no world; the test `{test}` fails"))),
+                caught => caught,
+            },
             Err(error) if error.is::<OverLimit>() => {
                 Some((String::new(), format!("by the time bound: no end within {} s", limit.as_secs())))
             }
@@ -178,12 +182,30 @@ fn how_it_ended(name: &str, finished: &Finished) -> Result<Option<(String, Strin
 const HEAD: &str = "# Seeded bugs\n\n\
     Tests that never fail prove nothing. Each line here is a bug that somebody tired might have written into the engine. It is \
     there,\nbehind the feature `simulation` that no shipped program has, and off; `cargo xtask mutants` switches them on one after \
-    the\nother, lets simulated worlds run from seed 0 on until one fails, and writes this page. The code is in\n\
-    [mutant.rs](../crates/engine/src/simulation/mutant.rs).\n\n\
-    A writer that was replaced has two fences, the manifest and the log file that it finds taken. `ignore-both-fences` breaks \
-    both\nat once: with either alone the other one still holds, and what is caught is that the writer says what is not true.\n\n\
+    the\nother, lets simulated worlds run from seed 0 on until one fails, and writes this page. Where none does, the engine's own \
+    tests\nrun with the bug, and one of them has to fail. The code is in [mutant.rs](../crates/engine/src/simulation/mutant.rs).\n\n\
+    A writer that was replaced meets several fences: a manifest that is taken, one that is newer, the log file that it finds taken \
+    or\nsealed. With one of them broken the others still hold, and what is caught then is that the writer says what is not true;\n\
+    `ignore-fences` breaks all but the seals.\n\n\
     | name | what is wrong | what the simulation said first | seed | caught after |\n\
     |---|---|---|---|---|\n";
+
+/// The first of the engine's own tests that fails with a seeded bug; nothing if none does.
+fn failed_test(name: &str) -> Result<Option<String>> {
+    let mut command = workspace::cargo();
+    command.args(["nextest", "run", "--package", "offshoot-engine", "--fail-fast", "--color", "never"]);
+    command.args(["--status-level", "fail"]).env("OFFSHOOT_MUTANT", name);
+    let Finished { status, stderr, .. } = program::finish(&mut command, BUILD_LIMIT)?;
+    if status.success() {
+        return Ok(None);
+    }
+    let failed = stderr.lines().find_map(|line| {
+        let (_, rest) = line.trim_start().strip_prefix("FAIL [")?.split_once(']')?;
+        Some(rest.split_whitespace().last()?.to_owned())
+    });
+    let failed = failed.with_context(|| format!("with {name} no test ran:\n{}", program::tail(&stderr)))?;
+    Ok(Some(failed))
+}
 
 /// The start of what was said, fit for a cell of a table.
 fn shorten(words: &str) -> String {

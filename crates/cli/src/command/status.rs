@@ -61,6 +61,12 @@ pub(super) fn describe(status: &StatusBody) -> String {
     table.fact("Space", format!("{} free of {}", size(pool.free_bytes), size(pool.total_bytes)));
     let memory = format!("{} of at most {}", size(pool.memory_bytes), size(pool.memory_bytes_max));
     table.fact("Memory", format!("{memory}, {} not in segments yet", size(pool.dirty_bytes)));
+    if pool.disk_cache_bytes_max > 0 {
+        let looked = pool.disk_cache_hits + pool.disk_cache_misses;
+        let room = format!("{} of at most {}", size(pool.disk_cache_bytes), size(pool.disk_cache_bytes_max));
+        let served = format!("{} of {} reads served", count(pool.disk_cache_hits), count(looked));
+        table.fact("Disk cache", format!("{room}, {served}"));
+    }
     table.fact("Durability", durability(status));
     table.fact("Jobs", count(status.jobs_running));
     table.text()

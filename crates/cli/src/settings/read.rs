@@ -14,7 +14,7 @@ use super::{AccessTime, Bucket, Durability, GIB, MIB, Place, SecretSource, Setti
 const STATE_DIRECTORY: &str = "/var/lib/offshoot";
 
 /// All keys but those of `[aws]`, `[gcp]` and `[azure]`.
-pub(super) const KNOWN: [&str; 24] = [
+pub(super) const KNOWN: [&str; 26] = [
     "storage.url",
     "storage.encryption_password",
     "storage.encryption_password_file",
@@ -32,6 +32,8 @@ pub(super) const KNOWN: [&str; 24] = [
     "storage.download_mb_per_second",
     "storage.accept_unfit_bucket",
     "cache.memory_size_gb",
+    "cache.dir",
+    "cache.disk_size_gb",
     "control.socket",
     "control.addresses",
     "control.token_file",
@@ -42,19 +44,14 @@ pub(super) const KNOWN: [&str; 24] = [
 ];
 
 /// Keys and sections that are known but not to be had in this version, with the reason.
-const NOT_YET: [(&str, &str); 5] = [
-    (
-        "cache.dir",
-        "`cache.dir`: a cache on disk is not available in this version; `cache.memory_size_gb` sets the one in memory",
-    ),
-    (
-        "cache.disk_size_gb",
-        "`cache.disk_size_gb`: a cache on disk is not available in this version; `cache.memory_size_gb` sets the one in memory",
-    ),
+const NOT_YET: [(&str, &str); 3] = [
     ("servers.nbd", "`servers.nbd`: block volumes are not available in this version"),
     ("servers.nfs", "`servers.nfs`: NFS is not available in this version"),
     ("servers.ninep", "`servers.ninep`: 9P is not available in this version"),
 ];
+
+/// A disk cache that is smaller holds next to nothing.
+pub(crate) const DISK_BYTES_MIN: u64 = 64 << 20;
 
 type Refusal = String;
 
@@ -172,6 +169,24 @@ fn storage(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> 
         }
         settings.cache.memory_bytes = bytes;
     }
+    disk_cache(settings, values)
+}
+
+fn disk_cache(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> {
+    settings.cache.disk_directory = values.absolute("cache.dir")?;
+    let Some(value) = values.take("cache.disk_size_gb") else { return Ok(()) };
+    let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64));
+    let size = number.filter(|number| (0.0..1e9).contains(number)).ok_or_else(|| {
+        format!("`cache.disk_size_gb` is a number of GiB, 0 for no cache on disk, and not {value}")
+    })?;
+    let bytes = (size * GIB) as u64;
+    if bytes > 0 && bytes < DISK_BYTES_MIN {
+        return Err(format!(
+            "`cache.disk_size_gb` is {bytes} bytes; at least {} GiB are of use, and 0 is no cache on disk",
+            DISK_BYTES_MIN as f64 / GIB
+        ));
+    }
+    settings.cache.disk_bytes = Some(bytes);
     Ok(())
 }
 

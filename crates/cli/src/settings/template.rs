@@ -44,6 +44,10 @@ defragment = true
 # Bound of what the engine keeps in memory, in GiB; without it, three eighths of what the machine or its control group
 # has, at most 1. The process takes up to half as much again.
 # memory_size_gb = 1.0
+# A pool in a bucket keeps data on a disk of this machine too: here, and so many GiB at most; 0 is none. Without these, in
+# storage.state_dir, half of what is free there and at most 10. A pool in a local directory has no use for it.
+# dir = "/var/cache/offshoot"
+# disk_size_gb = 100.0
 
 [control]
 # The socket of the command line and the API. Every user may connect; who calls decides what is allowed.

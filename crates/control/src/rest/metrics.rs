@@ -12,7 +12,7 @@ pub(super) async fn text(service: &Service) -> String {
     }
     let status = service.status().await;
     let pool = &status.pool;
-    let gauges: [(&str, &str, u64); 27] = [
+    let gauges: [(&str, &str, u64); 29] = [
         ("up", "The pool accepts changes.", u64::from(pool.stopped.is_none())),
         ("files", "Files of all kinds but directories.", pool.files),
         ("directories", "Directories.", pool.directories),
@@ -51,6 +51,8 @@ pub(super) async fn text(service: &Service) -> String {
         ("log_since_checkpoint_bytes", "Bytes of log since the last checkpoint.", pool.log_bytes),
         ("memory_bytes", "Bytes in memory: caches and dirty data.", pool.memory_bytes),
         ("memory_bytes_max", "The bound of the bytes in memory.", pool.memory_bytes_max),
+        ("disk_cache_bytes", "Bytes of the cache on a disk of this machine.", pool.disk_cache_bytes),
+        ("disk_cache_bytes_max", "The bound of the cache on disk; 0 without one.", pool.disk_cache_bytes_max),
         ("free_bytes", "Free bytes of the pool.", pool.free_bytes),
         ("total_bytes", "Size of the pool in bytes.", pool.total_bytes),
         ("writer_epoch", "Epoch of this writer.", pool.writer_epoch),

@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use super::fragments::Ranges;
 use super::rule::{FrameUse, Verdict, is_worth_a_look, judge};
-use super::window::{Window, Windows};
+use super::window::{Piece, Window, Windows};
 use super::{Base, Pace, ROOM_BYTES, WINDOW_BYTES};
-use crate::address::Address;
+use crate::address::{Address, ItemKind};
 use crate::checkpoint::{Done, checkpoint};
 use crate::frame::Frame;
 use crate::kinds::FrameLink;
@@ -18,6 +18,7 @@ use crate::pool::{Guard, Inner, NODE_MEMORY_BYTES};
 use crate::record::Content;
 use crate::report::DefragmentReport;
 use crate::segment::Pinned;
+use crate::tree::Missing;
 use crate::{Error, ErrorKind, Ino, Result};
 
 /// Looks at windows and writes those anew for which it pays.
@@ -257,6 +258,10 @@ impl<'a> Rewriter<'a> {
     async fn read(&self, window: &Window) -> Result<Bytes> {
         let mut bytes = Vec::with_capacity(window.pieces.iter().map(|piece| piece.length as usize).sum());
         let mut last: Option<(Address, Bytes)> = None;
+        if self.inner.items.is_remote() {
+            let frame = |piece: &Piece| Missing { address: piece.frame, kind: ItemKind::Frame };
+            self.inner.items.bring_ahead(&window.pieces.iter().map(frame).collect::<Vec<_>>()).await;
+        }
         for piece in &window.pieces {
             let frame = match last.take() {
                 Some((address, frame)) if address == piece.frame => frame,

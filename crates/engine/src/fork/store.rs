@@ -94,4 +94,8 @@ impl ObjectStore for ForkStore {
     async fn space(&self) -> Result<Option<Space>> {
         self.own.space().await
     }
+
+    fn is_remote(&self) -> bool {
+        self.own.is_remote() || self.parent.is_remote()
+    }
 }

@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 use super::LogStore;
 use crate::format::codec::{Reader, Writer};
 use crate::object::{ObjectInfo, ObjectStore, keep_copy, put_own};
+use crate::simulation::mutant::{self, Mutant};
 use crate::{Error, ErrorKind, Result};
 
 /// Prefix of all parts of log files.
@@ -184,7 +185,7 @@ impl<S: ObjectStore> LogStore for ObjectLog<S> {
                 last.insert(number, (part, object.size));
             }
         }
-        for number in files {
+        for number in files.iter().filter(|_| !mutant::is_on(Mutant::SkipSeal)) {
             match last.get(number) {
                 // Nothing but a mark is as short, and that of part 0 is a claim.
                 Some((part, size)) if *part > 0 && *size == MARK_BYTES as u64 => {}
@@ -201,7 +202,9 @@ impl<S: ObjectStore> LogStore for ObjectLog<S> {
             return Ok(());
         }
         self.put_mark(number, 0, Mark::Claim).await?;
-        if let Some((last, file)) = own.last_key_value() {
+        if !mutant::is_on(Mutant::GoOnUnasked)
+            && let Some((last, file)) = own.last_key_value()
+        {
             match self.get(&path(*last, file.part)).await {
                 Ok(part) if file.in_doubt.as_ref() == Some(&part) => {}
                 Ok(_) => return Err(fenced()),
@@ -238,7 +241,9 @@ impl<S: ObjectStore> LogStore for ObjectLog<S> {
             };
             match put_own(&self.objects, &path(number, file.part), bytes).await {
                 Err(error) if error.kind() == ErrorKind::Exists => {
-                    return Err(fenced());
+                    if !mutant::is_on(Mutant::IgnoreTakenPart) {
+                        return Err(fenced());
+                    }
                 }
                 put => put?,
             }
@@ -283,6 +288,7 @@ impl<S: ObjectStore> LogStore for ObjectLog<S> {
         let mut parts = self.parts(number).await?;
         let is_own = self.own.lock().await.contains_key(&number);
         if !is_own
+            && !mutant::is_on(Mutant::DeleteSeal)
             && let Some((_, last)) = parts.last().and_then(|object| parse(&object.name))
             && self.mark(number, last).await? == Some(Mark::Seal)
         {

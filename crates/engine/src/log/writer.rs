@@ -285,7 +285,7 @@ impl LogWriter {
 
 /// Whether a seeded bug takes a log file of somebody else for its own.
 fn ignores_taken() -> bool {
-    mutant::is_on(Mutant::IgnoreTakenLog) || mutant::is_on(Mutant::IgnoreBothFences)
+    mutant::is_on(Mutant::IgnoreTakenLog) || mutant::is_on(Mutant::IgnoreFences)
 }
 
 /// Gives a frame its address and its bytes to the cache, unless that has been done.

@@ -296,6 +296,10 @@ impl<S: ObjectStore> ObjectStore for FaultStore<S> {
         let lost = self.enter(Call::Space)?;
         answer(self.inner.space().await, lost)
     }
+
+    fn is_remote(&self) -> bool {
+        self.inner.is_remote()
+    }
 }
 
 #[cfg(test)]

@@ -144,6 +144,7 @@ impl Inner {
         self.closing.store(true, Ordering::Release);
         self.flush_work.notify_one();
         self.checkpoint_work.notify_one();
+        self.read_ahead.work.notify_one();
         let dropped = self.drop_unreachable().await;
         let synced = dropped.and(self.sync().await);
         let result = match synced {

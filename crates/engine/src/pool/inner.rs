@@ -16,6 +16,7 @@ use crate::address::SegmentId;
 use crate::checkpoint::{Checkpointer, is_taken_over};
 use crate::content;
 use crate::defragment::{Fragments, RecentClones};
+use crate::disk_cache::{DiskCache, Mark};
 use crate::encryption::encrypt_object;
 use crate::format::manifest::{self, Manifest};
 use crate::frame::{DirtyGauge, Frame};
@@ -89,6 +90,8 @@ pub(crate) struct Inner {
     pub(crate) own_id: [u8; 16],
     /// Where files may be fragmented.
     pub(crate) fragments: Mutex<Fragments>,
+    /// What is read in order, and what lies ahead of it.
+    pub(super) read_ahead: super::ReadAhead,
     /// Removed inodes that can no longer be reached.
     pub(super) unreachable: Mutex<Vec<Ino>>,
     /// Told when memory was freed.
@@ -114,8 +117,8 @@ pub(crate) struct Inner {
     space: Mutex<Option<(Duration, Option<crate::object::Space>)>>,
     /// Operations that may have freed something.
     removals: AtomicU64,
-    /// How many of them there were when room was last made.
-    removals_tried: AtomicU64,
+    /// How many of them there were when room was last made; held by whoever makes some.
+    removals_tried: AsyncMutex<u64>,
     pub(super) last_checkpoint: Mutex<(Timestamp, Duration)>,
     pub(super) manifest_number: AtomicU64,
     /// When it was last looked whether another writer has taken over, for its own sake.
@@ -186,6 +189,7 @@ impl Inner {
             hasher: parts.hasher,
             gauge: parts.gauge,
             fragments: Mutex::default(),
+            read_ahead: super::ReadAhead::default(),
             unreachable: Mutex::default(),
             progress: Notify::new(),
             resumed: Notify::new(),
@@ -200,7 +204,7 @@ impl Inner {
             pending: Mutex::default(),
             space: Mutex::new(None),
             removals: AtomicU64::new(0),
-            removals_tried: AtomicU64::new(0),
+            removals_tried: AsyncMutex::new(0),
             pace: Mutex::default(),
         }
     }
@@ -269,7 +273,10 @@ impl Inner {
             // What is missing must not be deleted before it has been fetched, whatever is done to the state meanwhile.
             let mut pin = None;
             let interrupt = match self.attempt(operation, &nodes, guard, &mut pin) {
-                Ok(outcome) => return Ok(Some(outcome)),
+                Ok(outcome) => {
+                    self.note_removal(operation);
+                    return Ok(Some(outcome));
+                }
                 Err(interrupt) => interrupt,
             };
             match interrupt {
@@ -586,6 +593,7 @@ impl Inner {
             tracing::error!(%error, "the pool accepts no changes any more");
             core.stopped = Some(error.clone());
         }
+        self.read_ahead.work.notify_one();
         self.progress.notify_waiters();
         error
     }
@@ -609,9 +617,12 @@ impl Inner {
             }
             Ok(()) => {
                 self.manifest_number.store(manifest.number, Ordering::Relaxed);
+                if let Some(disk) = self.items.disk_cache() {
+                    disk.note(Mark::of(manifest));
+                }
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::Exists && mutant::is_on(Mutant::IgnoreTakenManifest) => {
+            Err(error) if error.kind() == ErrorKind::Exists && ignores_taken() => {
                 self.manifest_number.store(manifest.number, Ordering::Relaxed);
                 Ok(())
             }
@@ -703,6 +714,10 @@ impl Inner {
             known_inodes: known,
             memory_bytes: memory,
             memory_bytes_max: self.settings.memory_bytes,
+            disk_cache_bytes: self.items.disk_cache().map_or(0, DiskCache::bytes),
+            disk_cache_bytes_max: self.items.disk_cache().map_or(0, DiskCache::bytes_max),
+            disk_cache_hits: self.metrics.disk_cache_hits.get(),
+            disk_cache_misses: self.metrics.disk_cache_misses.get(),
             unsynced_bytes: tail + pending,
             unsynced_operations: core.state.sequence.saturating_sub(self.durable()),
             unsynced_age,
@@ -728,4 +743,9 @@ impl Inner {
     pub(crate) fn gone(&self, ino: Ino) -> Option<Attributes> {
         self.locations.lock().get(ino).filter(|l| l.parent != ORPHANS)?.gone.as_deref().cloned()
     }
+}
+
+/// Whether a seeded bug takes a manifest of somebody else for its own.
+fn ignores_taken() -> bool {
+    mutant::is_on(Mutant::IgnoreTakenManifest) || mutant::is_on(Mutant::IgnoreFences)
 }

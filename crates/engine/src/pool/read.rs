@@ -4,9 +4,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 
 use super::inner::Inner;
 use super::pieces::Pieces;
+use crate::address::{Address, ItemKind};
 use crate::content;
 use crate::kinds::{EntryKey, Extent, FrameLink};
 use crate::namespace::{
@@ -16,10 +18,15 @@ use crate::namespace::{
 use crate::pool::{DirectoryItem, SeekTarget};
 use crate::record::{Content, Entry, Inode, Name, SideKey, XattrList, Xattrs};
 use crate::report::Info;
-use crate::segment::Pinned;
+use crate::segment::{Fetched, Pinned};
 use crate::tree::{self, Link, Node, Tree};
 use crate::{Attributes, Error, ErrorKind, Ino, Kind, Result};
 
+/// Frames that a read has been brought.
+type Brought = FxHashMap<Address, Bytes>;
+
+/// Frames that one read is brought at a time: 8 MiB at most.
+const FRAMES_AT_ONCE: usize = 64;
 /// Extents that one look at a file takes along. What has no more is read in one state.
 const EXTENTS_AT_ONCE: usize = 1 << 16;
 
@@ -174,9 +181,11 @@ impl Inner {
                 Err(ErrorKind::NotDirectory.into())
             };
         }
+        let is_remote = self.items.is_remote();
+        let mut children = Vec::new();
         // No entry lies behind the highest cookie that there could be.
         let from = EntryKey { hash: cookie.saturating_add(1), name: Name::new() };
-        self.view(|view, locations| {
+        let shown = self.view(|view, locations| {
             let trail = match locations.directory_trail(directory) {
                 // It went with a tree around it, and whoever has it open sees it empty.
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -185,10 +194,17 @@ impl Inner {
             let (inode, place) = view.inode(&trail)?;
             let entries = &inode.directory().ok_or(ErrorKind::NotDirectory)?.entries;
             let mut found: Vec<(EntryKey, Attributes, Way)> = Vec::with_capacity(limit.min(1024));
+            children.clear();
             let stopped = tree::scan(entries, &from, view.nodes, &mut |key, entry| {
                 // Entries of one hash stay together: a cookie cannot lead between them.
                 if found.len() >= limit && found.last().is_some_and(|(last, ..)| last.hash != key.hash) {
                     return ControlFlow::Break(Ok(()));
+                }
+                if is_remote
+                    && let Entry::Inode(inode) = entry
+                    && let Some(Link::Stored(address)) = inode.directory().and_then(|d| d.entries.as_ref())
+                {
+                    children.push(tree::Missing { address: *address, kind: ItemKind::Directory });
                 }
                 let shown = match entry {
                     Entry::Inode(inode) => place
@@ -232,8 +248,10 @@ impl Inner {
                 items.push(DirectoryItem { name: key.name.into_vec(), cookie, attributes });
             }
             Ok(items)
-        })
-        .await
+        });
+        let shown = shown.await;
+        self.note_children(children);
+        shown
     }
 
     pub(crate) async fn read_link(&self, ino: Ino) -> Result<Bytes> {
@@ -245,6 +263,7 @@ impl Inner {
     }
 
     pub(crate) async fn read(&self, ino: Ino, offset: u64, length: usize) -> Result<Vec<Bytes>> {
+        self.note_read(ino, offset, offset.saturating_add(length as u64));
         let mut pieces = Pieces::default();
         let mut at = offset;
         let mut left = length as u64;
@@ -259,12 +278,18 @@ impl Inner {
                 }
                 Piece::Extents(extents) => {
                     self.note_fragments(ino, start, end, extents.len());
-                    for (extent_start, extent) in extents {
+                    let mut brought = Brought::default();
+                    for (index, (extent_start, extent)) in extents.iter().enumerate() {
+                        if index % FRAMES_AT_ONCE == 0 {
+                            brought = self.bring_frames(&extents[index..]).await;
+                        }
+                        let extent_start = *extent_start;
                         let first = extent_start.max(at);
                         let last = (extent_start + u64::from(extent.length)).min(end);
                         pieces.zeros((first - at) as usize);
                         let from = extent.start as usize + (first - extent_start) as usize;
-                        self.read_frame(&extent.frame, from, (last - first) as usize, &mut pieces).await?;
+                        let length = (last - first) as usize;
+                        self.read_frame(&extent.frame, from, length, &brought, &mut pieces).await?;
                         at = last;
                     }
                 }
@@ -323,11 +348,27 @@ impl Inner {
         }
     }
 
+    /// The next frames of these, if they are at a distance: in few calls, several at a time.
+    async fn bring_frames(&self, extents: &[(u64, Extent)]) -> Brought {
+        if !self.items.is_remote() {
+            return Brought::default();
+        }
+        let wanted = content::stored_frames(&extents[..extents.len().min(FRAMES_AT_ONCE)]);
+        let found = self.items.bring(&wanted).await.into_iter();
+        found
+            .filter_map(|(address, item)| match item {
+                Fetched::Frame(bytes) => Some((address, bytes)),
+                Fetched::Node(_) => None,
+            })
+            .collect()
+    }
+
     async fn read_frame(
         &self,
         link: &FrameLink,
         from: usize,
         length: usize,
+        brought: &Brought,
         into: &mut Pieces,
     ) -> Result<()> {
         let address = match link {
@@ -340,7 +381,10 @@ impl Inner {
             }
             FrameLink::Stored(address) => *address,
         };
-        let bytes = self.items.frame(address).await?;
+        let bytes = match brought.get(&address) {
+            Some(bytes) => bytes.clone(),
+            None => self.items.frame(address).await?,
+        };
         if bytes.len() < from + length {
             return Err(Error::new(
                 ErrorKind::Corrupt,
@@ -378,7 +422,8 @@ impl Inner {
             Xattrs::Inline(list) => list,
             Xattrs::Frame(held) => {
                 let mut pieces = Pieces::default();
-                self.read_frame(&held.frame, 0, held.length as usize, &mut pieces).await?;
+                let length = held.length as usize;
+                self.read_frame(&held.frame, 0, length, &Brought::default(), &mut pieces).await?;
                 Arc::new(decode_xattr_frame(&pieces.finish().concat())?)
             }
         })

@@ -7,6 +7,7 @@ use quick_cache::sync::DefaultLifecycle;
 use quick_cache::{OptionsBuilder, Weighter};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
+use super::fetch::Fetched;
 use super::items::Items;
 use crate::Result;
 use crate::address::{Address, ItemKind};
@@ -61,15 +62,30 @@ pub(crate) struct Pinned<'a> {
     items: &'a Items,
     nodes: Mutex<FxHashMap<Address, AnyNode>>,
     frames: Mutex<FxHashMap<Address, Bytes>>,
+    /// What is likely to be missed after what is missing.
+    wishes: Mutex<Vec<Missing>>,
 }
 
 impl<'a> Pinned<'a> {
     pub(crate) fn new(items: &'a Items) -> Self {
-        Self { items, nodes: Mutex::default(), frames: Mutex::default() }
+        Self { items, nodes: Mutex::default(), frames: Mutex::default(), wishes: Mutex::default() }
     }
 
-    /// Fetches what was missing.
+    /// Fetches what was missing, and with it what will be.
     pub(crate) async fn fetch(&self, missing: Missing) -> Result<()> {
+        let wishes = std::mem::take(&mut *self.wishes.lock());
+        if self.items.is_remote() {
+            let wanted: Vec<Missing> = std::iter::once(missing).chain(wishes).collect();
+            self.keep(self.items.bring(&wanted).await);
+            let has = if missing.kind == ItemKind::Frame {
+                self.frames.lock().contains_key(&missing.address)
+            } else {
+                self.nodes.lock().contains_key(&missing.address)
+            };
+            if has {
+                return Ok(());
+            }
+        }
         if missing.kind == ItemKind::Frame {
             let frame = self.items.frame(missing.address).await?;
             self.frames.lock().insert(missing.address, frame);
@@ -78,6 +94,15 @@ impl<'a> Pinned<'a> {
             self.nodes.lock().insert(missing.address, node);
         }
         Ok(())
+    }
+
+    fn keep(&self, found: Vec<(Address, Fetched)>) {
+        for (address, item) in found {
+            match item {
+                Fetched::Node(node) => drop(self.nodes.lock().insert(address, node)),
+                Fetched::Frame(frame) => drop(self.frames.lock().insert(address, frame)),
+            }
+        }
     }
 }
 
@@ -98,5 +123,11 @@ impl Nodes for Pinned<'_> {
 
     fn frame(&self, address: Address) -> Option<Bytes> {
         self.frames.lock().get(&address).cloned()
+    }
+
+    fn wish(&self, wishes: &mut dyn Iterator<Item = Missing>) {
+        if self.items.is_remote() {
+            *self.wishes.lock() = wishes.collect();
+        }
     }
 }

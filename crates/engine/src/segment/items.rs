@@ -6,8 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quick_cache::Weighter;
 use rustc_hash::FxHashMap;
+use tokio::sync::Semaphore;
 
+use super::ahead::Ahead;
 use super::cache::{Cache, FrameWeight, NodeWeight, cache};
+use super::fetch::{Fetched, Sought};
 use super::layout::{
     Directory, FOOTER_TAIL_BYTES, FooterEntry, HEADER_BYTES, check_header, decrypt_object_footer,
     parse_footer_tail, parse_header, parse_object_footer,
@@ -16,6 +19,7 @@ use super::writer::Gathering;
 use super::{ObjectName, PREFIX, PoolMark, SegmentRecord};
 use crate::address::{Address, ItemKind, SegmentId};
 use crate::damage::Damage;
+use crate::disk_cache::DiskCache;
 use crate::encryption::{Keys, Unlocked};
 use crate::metrics::Metrics;
 use crate::object::ObjectStore;
@@ -30,7 +34,11 @@ pub(crate) struct ItemsSettings {
     pub(crate) node_cache_bytes: u64,
     pub(crate) frame_cache_bytes: u64,
     pub(crate) directory_cache_bytes: u64,
+    /// Of what is read ahead.
+    pub(crate) ahead_bytes: u64,
     pub(crate) segment_bytes: u64,
+    /// Bytes of segments that one writer has on their way to the store at a time, if it is more than one.
+    pub(crate) putting_bytes_max: u64,
     /// Of the format that is written, the newest that is read.
     pub(crate) format_version: u32,
     pub(crate) pool_mark: PoolMark,
@@ -38,7 +46,7 @@ pub(crate) struct ItemsSettings {
 }
 
 #[derive(Clone)]
-struct DirectoryWeight;
+pub(super) struct DirectoryWeight;
 
 impl Weighter<(SegmentId, ObjectName), Arc<Directory>> for DirectoryWeight {
     fn weight(&self, _: &(SegmentId, ObjectName), directory: &Arc<Directory>) -> u64 {
@@ -59,9 +67,9 @@ pub(crate) struct Items {
     pub(super) objects: Arc<dyn ObjectStore>,
     pub(super) settings: ItemsSettings,
     pub(super) metrics: Arc<Metrics>,
-    nodes: Cache<Address, AnyNode, NodeWeight>,
-    frames: Cache<Address, Bytes, FrameWeight>,
-    directories: Cache<(SegmentId, ObjectName), Arc<Directory>, DirectoryWeight>,
+    pub(super) nodes: Cache<Address, AnyNode, NodeWeight>,
+    pub(super) frames: Cache<Address, Bytes, FrameWeight>,
+    pub(super) directories: Cache<(SegmentId, ObjectName), Arc<Directory>, DirectoryWeight>,
     /// Items that were written and that no count knows yet, with the checkpoint interval in which they were made.
     born: Mutex<FxHashMap<Address, Born>>,
     changed_nodes: ChangedNodes,
@@ -76,13 +84,30 @@ pub(crate) struct Items {
     object_bytes: Mutex<FxHashMap<ObjectName, u64>>,
     /// Segments that are still being gathered or put.
     pub(super) gathering: Mutex<FxHashMap<SegmentId, Arc<Gathering>>>,
+    /// A call to the store takes a round trip.
+    pub(super) remote: bool,
+    /// What is kept on a disk of this machine.
+    pub(super) disk: Option<DiskCache>,
+    /// What was read before anybody asked for it.
+    pub(super) ahead: Mutex<Ahead>,
+    /// What is being read; closed when that has ended.
+    pub(super) under_way: Mutex<FxHashMap<Sought, Arc<Semaphore>>>,
     next_segment: AtomicU64,
     pub(super) epoch: AtomicU64,
 }
 
 impl Items {
-    pub(crate) fn new(objects: Arc<dyn ObjectStore>, settings: ItemsSettings, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        objects: Arc<dyn ObjectStore>,
+        disk: Option<DiskCache>,
+        settings: ItemsSettings,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
+            remote: objects.is_remote(),
+            disk,
+            ahead: Mutex::new(Ahead::new(settings.ahead_bytes)),
+            under_way: Mutex::default(),
             objects,
             metrics,
             nodes: cache(settings.node_cache_bytes, 12 << 10, NodeWeight),
@@ -188,9 +213,14 @@ impl Items {
         self.object_bytes.lock().values().sum()
     }
 
+    /// The cache on a disk of this machine, if there is one.
+    pub(crate) fn disk_cache(&self) -> Option<&DiskCache> {
+        self.disk.as_ref()
+    }
+
     /// Bytes in the caches.
     pub(crate) fn cached_bytes(&self) -> u64 {
-        self.nodes.weight() + self.frames.weight() + self.directories.weight()
+        self.nodes.weight() + self.frames.weight() + self.directories.weight() + self.ahead.lock().bytes()
     }
 
     /// Whether a segment is not in the store yet.
@@ -223,6 +253,12 @@ impl Items {
 
     /// Drops an item that is dead from the caches.
     pub(crate) fn drop_cached(&self, address: Address, kind: ItemKind) {
+        if let Some(disk) = &self.disk {
+            disk.drop_item(address, kind);
+        }
+        if self.remote {
+            self.ahead.lock().take(address);
+        }
         if kind == ItemKind::Frame {
             self.frames.remove(&address);
         } else {
@@ -234,6 +270,13 @@ impl Items {
     pub(crate) async fn node(&self, missing: Missing) -> Result<AnyNode> {
         if let Some(node) = self.nodes.get(&missing.address) {
             return Ok(node);
+        }
+        if self.remote {
+            for (_, item) in self.bring(&[missing]).await {
+                if let Fetched::Node(node) = item {
+                    return Ok(node);
+                }
+            }
         }
         let bytes = self.read(missing.address, missing.kind).await?;
         let node = AnyNode::decode(missing.kind, &bytes, missing.address).map_err(|error| {
@@ -256,6 +299,13 @@ impl Items {
         if let Some(bytes) = self.frames.get(&address) {
             return Ok(bytes);
         }
+        if self.remote {
+            for (_, item) in self.bring(&[Missing { address, kind: ItemKind::Frame }]).await {
+                if let Fetched::Frame(bytes) = item {
+                    return Ok(bytes);
+                }
+            }
+        }
         let bytes = self.read(address, ItemKind::Frame).await?;
         self.frames.insert(address, bytes.clone());
         Ok(bytes)
@@ -265,6 +315,8 @@ impl Items {
     pub(crate) async fn frame_once(&self, address: Address) -> Result<Bytes> {
         match self.frames.get(&address) {
             Some(bytes) => Ok(bytes),
+            // It was brought with others, or is read with what lies beside it.
+            None if self.remote => self.frame(address).await,
             None => self.read(address, ItemKind::Frame).await,
         }
     }
@@ -309,6 +361,7 @@ impl Items {
                 .get(&path, item.offset, u64::from(item.stored_length))
                 .await
                 .map_err(|error| absent(&path, error))?;
+            self.metrics.fetches.add(1);
             self.metrics.items_fetched.add(1);
             self.metrics.fetched_bytes.add(stored.len() as u64);
             return item
@@ -437,11 +490,21 @@ impl Items {
             .get(&path, record.directory_offset, u64::from(record.directory_length))
             .await
             .map_err(|error| absent(&path, error))?;
-        let decoded = match self.keys() {
-            None => Directory::decode(&bytes, segment, self.pool_mark()),
-            Some(keys) => Directory::decrypt(&bytes, segment, self.pool_mark(), keys, record.object),
-        };
-        decoded.map_err(|error| Error::with_source(error.kind(), format!("{path}: {error}"), error))
+        self.decode_directory(&bytes, segment, record.object)
+            .map_err(|error| Error::with_source(error.kind(), format!("{path}: {error}"), error))
+    }
+
+    /// A directory as it is stored in an object.
+    pub(super) fn decode_directory(
+        &self,
+        stored: &[u8],
+        segment: SegmentId,
+        object: ObjectName,
+    ) -> Result<Directory> {
+        match self.keys() {
+            None => Directory::decode(stored, segment, self.pool_mark()),
+            Some(keys) => Directory::decrypt(stored, segment, self.pool_mark(), keys, object),
+        }
     }
 
     /// Verifies what is around the segments of an object: header and footer, and that it says where these lie.

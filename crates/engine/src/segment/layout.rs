@@ -114,10 +114,15 @@ impl Directory {
     }
 
     pub(crate) fn find(&self, index: u32) -> Option<&Item> {
+        self.place(index).map(|place| &self.items[place])
+    }
+
+    /// Where among the items the one with this index is.
+    pub(crate) fn place(&self, index: u32) -> Option<usize> {
         // As long as nothing was dropped before it, an item stands at its index.
         match self.items.get(index as usize) {
-            Some(item) if item.index == index => Some(item),
-            _ => self.items.binary_search_by_key(&index, |item| item.index).ok().map(|at| &self.items[at]),
+            Some(item) if item.index == index => Some(index as usize),
+            _ => self.items.binary_search_by_key(&index, |item| item.index).ok(),
         }
     }
 

@@ -1,8 +1,11 @@
 //! Gathering items into segments.
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
 
 use super::layout::{Directory, Item, ObjectBuilder, nature};
 use super::{Items, ObjectName, SegmentRecord, codec};
@@ -43,23 +46,46 @@ impl Gathering {
         }
     }
 
+    /// The bytes of a finished segment's object, and its items.
+    pub(super) fn finished(&self) -> Option<(Bytes, Vec<Item>)> {
+        match &*self.content.lock() {
+            Content::Finished(bytes, directory, _) => Some((bytes.clone(), directory.items.clone())),
+            Content::Growing(..) => None,
+        }
+    }
+
     /// Bytes held in memory.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 }
 
-/// Packs items into segments, one after the other.
+/// Segments that are on their way to the store at a time. Their bytes count as dirty until they have arrived, so that whoever writes waits
+/// for them.
+const PUTS_MAX: usize = 8;
+
+/// A segment that the store has answered for.
+struct Put {
+    gathering: Arc<Gathering>,
+    record: SegmentRecord,
+    object_bytes: u64,
+    answer: Result<()>,
+}
+
+/// Packs items into segments, one after the other, and puts several at a time.
 pub(crate) struct SegmentWriter {
     items: Arc<Items>,
     current: Option<Arc<Gathering>>,
     /// Full segments that still have to be put.
     full: Vec<Arc<Gathering>>,
+    /// Segments on their way.
+    putting: FuturesUnordered<BoxFuture<'static, Put>>,
+    putting_bytes: u64,
 }
 
 impl SegmentWriter {
     pub(crate) fn new(items: Arc<Items>) -> Self {
-        Self { items, current: None, full: Vec::new() }
+        Self { items, current: None, full: Vec::new(), putting: FuturesUnordered::new(), putting_bytes: 0 }
     }
 
     /// Adds an item. It can be read at once and is durable after [`SegmentWriter::seal`].
@@ -111,27 +137,17 @@ impl SegmentWriter {
         !self.full.is_empty()
     }
 
-    /// Puts all full segments. What fails stays and is tried again by the next call.
+    /// Sends all full segments on their way, and waits only until few enough are under way. What fails stays and is tried again by
+    /// the next call; whatever is under way then has come to its end too.
     pub(crate) async fn put_full(&mut self) -> Result<()> {
-        while let Some(gathering) = self.full.last() {
-            let (bytes, record) = self.finish(gathering);
-            let object_bytes = bytes.len() as u64;
-            match put_own(&*self.items.objects, &record.object.path(), bytes).await {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Exists => {
-                    return Err(Error::with_source(
-                        ErrorKind::Fenced,
-                        format!("{} exists already: another writer uses this pool", record.object.path()),
-                        error,
-                    ));
-                }
-                Err(error) => return Err(error),
-            }
-            self.items.metrics.segment_bytes.add(record.bytes);
-            self.items.set_object_bytes(record.object, object_bytes);
-            let gathering = self.full.pop().expect("it was just looked at");
-            self.items.table_mut().insert(gathering.id, record);
-            self.items.gathering.lock().remove(&gathering.id);
+        while let Some(gathering) = self.full.pop() {
+            self.begin(gathering);
+            // One at least is under way, however large.
+            let bytes_max = self.items.settings.putting_bytes_max;
+            self.end_until(|this| {
+                this.putting.len() < PUTS_MAX && (this.putting.len() < 2 || this.putting_bytes <= bytes_max)
+            })
+            .await?;
         }
         Ok(())
     }
@@ -139,7 +155,64 @@ impl SegmentWriter {
     /// Puts everything that was appended. It is durable when this answers.
     pub(crate) async fn seal(&mut self) -> Result<()> {
         self.full.extend(self.current.take());
-        self.put_full().await
+        self.put_full().await?;
+        self.end_until(|this| this.putting.is_empty()).await
+    }
+
+    fn begin(&mut self, gathering: Arc<Gathering>) {
+        let (bytes, record) = self.finish(&gathering);
+        let (items, object_bytes) = (self.items.clone(), bytes.len() as u64);
+        self.putting_bytes += object_bytes;
+        self.putting.push(Box::pin(async move {
+            let path = record.object.path();
+            let answer = put_own(&*items.objects, &path, bytes).await.map_err(|error| match error.kind() {
+                ErrorKind::Exists => Error::with_source(
+                    ErrorKind::Fenced,
+                    format!("{path} exists already: another writer uses this pool"),
+                    error,
+                ),
+                _ => error,
+            });
+            Put { gathering, record, object_bytes, answer }
+        }));
+    }
+
+    /// Lets puts go on, and waits until `enough`; after a failure until none is under way.
+    async fn end_until(&mut self, enough: impl Fn(&Self) -> bool) -> Result<()> {
+        let mut failure: Option<Error> = None;
+        loop {
+            let may_wait = failure.is_some() || !enough(self);
+            let ended = match futures::poll!(self.putting.next()) {
+                Poll::Ready(None) => break,
+                Poll::Ready(ended) => ended,
+                Poll::Pending if may_wait => self.putting.next().await,
+                Poll::Pending => break,
+            };
+            if let Some(put) = ended
+                && let Err(error) = self.end(put)
+            {
+                // That another has taken over matters more than anything else.
+                if failure.as_ref().is_none_or(|_| error.kind() == ErrorKind::Fenced) {
+                    failure = Some(error);
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn end(&mut self, put: Put) -> Result<()> {
+        let Put { gathering, record, object_bytes, answer } = put;
+        self.putting_bytes -= object_bytes;
+        if let Err(error) = answer {
+            self.full.push(gathering);
+            return Err(error);
+        }
+        self.items.metrics.segment_bytes.add(record.bytes);
+        self.items.set_object_bytes(record.object, object_bytes);
+        self.items.keep_segment_on_disk(gathering.id, &record, &gathering);
+        self.items.table_mut().insert(gathering.id, record);
+        self.items.gathering.lock().remove(&gathering.id);
+        Ok(())
     }
 
     fn finish(&self, gathering: &Gathering) -> (Bytes, SegmentRecord) {

@@ -52,8 +52,16 @@ mutants! {
     IgnoreTakenManifest = "ignore-taken-manifest",
     /// A taken log file is taken for made.
     IgnoreTakenLog = "ignore-taken-log",
-    /// Both: neither a taken manifest nor a taken log file fences anybody.
-    IgnoreBothFences = "ignore-both-fences",
+    /// Nothing fences anybody: no manifest that is taken, none that is newer, and no log file that is taken.
+    IgnoreFences = "ignore-fences",
+    /// A part of the log that is taken is taken for put, in a log among the objects.
+    IgnoreTakenPart = "ignore-taken-part",
+    /// Who takes over leaves the log of the writer before as it is, in a log among the objects.
+    SkipSeal = "skip-seal",
+    /// A file of a log among the objects is deleted with its seal.
+    DeleteSeal = "delete-seal",
+    /// Who goes on in a new file of a log among the objects does not look whether the last one was sealed.
+    GoOnUnasked = "go-on-unasked",
     /// One new reference in eight is not counted.
     ForgetReference = "forget-reference",
     /// The last but one reference frees.
@@ -94,14 +102,23 @@ mutants! {
     TableLosesChange = "table-loses-change",
 }
 
+/// Names the bug that is on in this process from the beginning, for tests.
 #[cfg(feature = "simulation")]
-static ON: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(usize::MAX);
+const VARIABLE: &str = "OFFSHOOT_MUTANT";
+
+#[cfg(feature = "simulation")]
+static ON: std::sync::LazyLock<std::sync::atomic::AtomicUsize> = std::sync::LazyLock::new(|| {
+    let named = std::env::var(VARIABLE).ok().map(|name| {
+        let known = Mutant::ALL.iter().find(|mutant| mutant.name() == name);
+        *known.unwrap_or_else(|| panic!("{VARIABLE} names no seeded bug: {name}")) as usize
+    });
+    std::sync::atomic::AtomicUsize::new(named.unwrap_or(usize::MAX))
+});
 
 /// Switches a bug on in this process, and no other.
 #[cfg(feature = "simulation")]
-pub fn switch_on(mutant: Option<Mutant>) {
-    let place = mutant.map_or(usize::MAX, |mutant| mutant as usize);
-    ON.store(place, std::sync::atomic::Ordering::Relaxed);
+pub fn switch_on(mutant: Mutant) {
+    ON.store(mutant as usize, std::sync::atomic::Ordering::Relaxed);
 }
 
 /// Whether a bug is switched on.

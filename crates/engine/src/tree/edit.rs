@@ -269,11 +269,6 @@ fn edit_node<K: Tree, E: From<Missing>>(
         },
         Body::Branch(children) => {
             let index = children.child_of(key);
-            if *key < children[index].key {
-                // Only before the first child. Its key stays a lower bound, else a node split off from it could sort before it.
-                node.bytes = node.bytes + K::key_bytes(key) - K::key_bytes(&children[index].key);
-                children.lower(key.clone());
-            }
             let child = children.change(index);
             let (delta, split) = edit_node(child.link.own(nodes)?, key, nodes, change)?;
             child.weight = child.weight.wrapping_add(delta);
@@ -281,6 +276,12 @@ fn edit_node<K: Tree, E: From<Missing>>(
                 child.weight = child.weight.wrapping_sub(right.weight);
                 node.bytes += Node::<K>::branch_bytes(&right.key);
                 children.insert(index + 1, right);
+            }
+            // Not before the child is changed: what misses a node leaves all as it was, the size of this one too.
+            if *key < children[index].key {
+                // Only before the first child. Its key stays a lower bound, else a node split off from it could sort before it.
+                node.bytes = node.bytes + K::key_bytes(key) - K::key_bytes(&children[index].key);
+                children.lower(key.clone());
             }
             delta
         }

@@ -3,8 +3,11 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::node::{Body, Link, Node, Root, Tree};
+use super::node::{Body, Branch, Link, Node, Root, Tree};
 use super::{Missing, Nodes};
+
+/// Nodes that are asked for before they are missed.
+const WISHES_MAX: usize = 32;
 
 /// The leaf that holds `key` and its index there.
 pub(crate) fn find<K: Tree>(
@@ -27,6 +30,20 @@ pub(crate) fn find<K: Tree>(
             Body::Branch(children) => children[children.child_of(key)].link.node(nodes)?,
         };
     }
+}
+
+/// If the first of these children is what is missing, those behind it will be missed next.
+fn wish_beside<K: Tree>(missing: Missing, children: &[Branch<K>], nodes: &dyn Nodes) -> Missing {
+    if let [first, behind @ ..] = children
+        && first.link.address() == Some(missing.address)
+    {
+        let stored = behind.iter().filter_map(|child| match child.link {
+            Link::Stored(address) => Some(Missing { address, kind: K::KIND }),
+            Link::Memory(_) => None,
+        });
+        nodes.wish(&mut stored.take(WISHES_MAX));
+    }
+    missing
 }
 
 /// Shows entries from `from` on, ascending, until `each` breaks.
@@ -52,9 +69,11 @@ pub(crate) fn scan<K: Tree, B>(
                 }
             }
             Body::Branch(children) => {
-                for child in &children[children.child_of(from)..] {
-                    if let ControlFlow::Break(b) = go(&child.link, from, nodes, each)? {
-                        return Ok(ControlFlow::Break(b));
+                for (index, child) in children.iter().enumerate().skip(children.child_of(from)) {
+                    match go(&child.link, from, nodes, each) {
+                        Ok(ControlFlow::Continue(())) => {}
+                        Err(missing) => return Err(wish_beside(missing, &children[index..], nodes)),
+                        broken => return broken,
                     }
                 }
             }
@@ -89,9 +108,11 @@ pub(crate) fn scan_weighty<K: Tree, B>(
                 }
             }
             Body::Branch(children) => {
-                for child in children.iter().filter(|child| child.weight > 0) {
-                    if let ControlFlow::Break(b) = go(&child.link, nodes, each)? {
-                        return Ok(ControlFlow::Break(b));
+                for (index, child) in children.iter().enumerate().filter(|(_, child)| child.weight > 0) {
+                    match go(&child.link, nodes, each) {
+                        Ok(ControlFlow::Continue(())) => {}
+                        Err(missing) => return Err(wish_beside(missing, &children[index..], nodes)),
+                        broken => return broken,
                     }
                 }
             }

@@ -87,7 +87,8 @@ impl Run {
             settings.identity = [seed, !seed, seed, !seed];
             settings.name_hash_mask = mask;
         }
-        let world = World::with(settings);
+        let mut world = World::with(settings);
+        world.remote = seed.count_ones() % 2 == 1;
         let root = offshoot_engine::Clock::now(&*world.clock);
         if !is_encrypted {
             world.set_hash(seed, mask);

@@ -122,3 +122,27 @@ fn a_writer_that_cannot_see_whether_it_was_replaced_does_not_go_on() {
     assert_eq!(names(&pool), ["common", "f0", "f1", "f2"]);
     assert_eq!(block_on(pool.check()).unwrap().findings, []);
 }
+
+/// A log file that is taken is no log file of one's own: what a replaced writer appended there would stand where its successor has
+/// written, and it could, for as long as no manifest of its own told it.
+#[test]
+fn a_replaced_writer_does_not_go_on_in_the_log_file_of_its_successor() {
+    let world = World::new();
+    let replaced = world.open();
+    file(&replaced, "common", b"synced by the first");
+    block_on(replaced.sync()).unwrap();
+    let successor = world.open();
+    file(&successor, "kept", b"synced by the successor");
+    block_on(successor.sync()).unwrap();
+
+    file(&replaced, "late", b"x");
+    world.objects.fail_nth(Call::Put, 1, Fault::Refused(ErrorKind::Store));
+    assert_eq!(kind(block_on(replaced.checkpoint())), Some(ErrorKind::Fenced));
+    assert_eq!(kind(block_on(replaced.sync())), Some(ErrorKind::Fenced));
+    // It has put nothing: the failure was still to come.
+    assert_eq!(kind(block_on(successor.checkpoint())), Some(ErrorKind::Store));
+    drop((replaced, successor));
+    let pool = world.open();
+    assert_eq!(names(&pool), ["common", "kept"]);
+    assert_eq!(read(&pool, at(&pool, "kept")), b"synced by the successor");
+}

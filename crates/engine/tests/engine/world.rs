@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::executor::block_on;
 use offshoot_engine::log::MemoryLog;
-use offshoot_engine::object::{FaultStore, MemoryStore, ObjectStore, PowerSwitch};
+use offshoot_engine::object::{DistantStore, FaultStore, MemoryStore, ObjectStore, PowerSwitch};
 use offshoot_engine::{
     Attributes, Clock, CloneOptions, DirectoryItem, Encryption, ErrorKind, Ino, Kind, OpenMode, PasswordCost,
     Pool, Result, Secret, Settings, Storage, Timestamp,
@@ -24,6 +24,8 @@ pub struct World {
     pub power: PowerSwitch,
     pub clock: Arc<StepClock>,
     pub settings: Settings,
+    /// Pools take the store for one at a distance.
+    pub remote: bool,
 }
 
 impl World {
@@ -40,11 +42,17 @@ impl World {
             power,
             clock: Arc::default(),
             settings,
+            remote: false,
         }
     }
 
     pub fn storage(&self) -> Storage {
-        Storage { objects: self.objects.clone(), log: self.log.clone() }
+        let objects: Arc<dyn ObjectStore> = if self.remote {
+            Arc::new(DistantStore::new(self.objects.clone(), self.clock.clone(), Duration::ZERO))
+        } else {
+            self.objects.clone()
+        };
+        Storage { objects, log: self.log.clone() }
     }
 
     pub fn try_open(&self) -> Result<Pool> {

@@ -75,7 +75,8 @@ impl Stand<'_> {
     /// The server of `first` is killed, and `second` has all that was synced.
     fn lost(&self, first: &Path, second: &Path, takeovers: &mut Takeovers) -> Result<()> {
         let server = Server::start(&self.setting.binary, first)?;
-        let directory = format!("synced-{}", takeovers.0.len());
+        let machine = first.file_name().unwrap_or_default().display();
+        let directory = format!("synced-{machine}-{}", takeovers.0.len());
         std::fs::create_dir(server.mount().join(&directory))?;
         let large: Vec<u8> =
             (0..500_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
@@ -155,13 +156,13 @@ impl Stand<'_> {
         run(&["pool", "copy", &from, &here])?;
         run(&["pool", "copy", &here, &copy])?;
         write_durably(&parent.mount().join("shared"), b"changed in the parent")?;
-        std::fs::remove_dir_all(parent.mount().join("synced-0"))?;
+        std::fs::remove_dir_all(parent.mount().join("synced-machine-a-0"))?;
         parent.offshoot(&["gc"])?;
         for (name, prefix) in [("of-the-fork", "fork"), ("of-the-copy", "copy")] {
             let server = Server::start(&self.setting.binary, &self.machine(name, prefix)?)?;
             ensure!(std::fs::read(server.mount().join("shared"))? == b"shared", "{name} has something else");
             ensure!(
-                std::fs::read_dir(server.mount().join("synced-0"))?.count() == FILES + 1,
+                std::fs::read_dir(server.mount().join("synced-machine-a-0"))?.count() == FILES + 1,
                 "{name} lacks files"
             );
             write_durably(&server.mount().join("own"), b"x")?;

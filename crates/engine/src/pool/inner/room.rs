@@ -23,12 +23,8 @@ impl Inner {
         let waiting = Waiting::of(&self.waiting_bytes, operation);
         let bytes = waiting.as_ref().map_or(0, |waiting| waiting.bytes);
         match Need::of(operation) {
-            Need::Nothing => {
-                self.note_removal(operation);
-                Ok(())
-            }
+            Need::Nothing => Ok(()),
             Need::Memory => {
-                self.note_removal(operation);
                 self.slow_down(Need::Memory, 0).await?;
                 self.wait_for_memory(Need::Memory).await
             }
@@ -42,8 +38,9 @@ impl Inner {
         }
     }
 
-    fn note_removal(&self, operation: &Operation) {
-        if may_free(operation) {
+    /// Counts an operation that has been carried out. One that has not is of no use to who makes room.
+    pub(super) fn note_removal(&self, operation: &Operation) {
+        if Need::of(operation) != Need::MemoryAndSpace && may_free(operation) {
             self.removals.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -153,29 +150,33 @@ impl Inner {
         Ok(free.is_none_or(|free| free >= self.settings.reserve_bytes + self.gauge.get()))
     }
 
-    /// Gives back what was removed since the last time that there was no room; whether there is room now.
+    /// Gives back what was removed since the last time that there was no room; whether there is room now. Who comes while another
+    /// is at it waits for what comes of that.
     async fn make_room(&self) -> Result<bool> {
+        let mut removals_tried = self.removals_tried.lock().await;
         self.forget_space();
         if self.has_room().await? {
             return Ok(true);
         }
         self.drop_unreachable().await?;
         let removals = self.removals.load(Ordering::Relaxed);
-        if self.removals_tried.swap(removals, Ordering::Relaxed) == removals {
+        if *removals_tried == removals {
             return Ok(false);
         }
         // Rewritten segments let go of their old places one checkpoint later, and those are deleted one later still.
         for _ in 0..3 {
             match checkpoint(self, false).await {
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::NoSpace => break,
                 Err(error) => return Err(error),
             }
             self.forget_space();
             if self.has_room().await? {
+                // There may be more to come.
                 return Ok(true);
             }
         }
+        *removals_tried = removals;
         Ok(false)
     }
 
