@@ -25,6 +25,9 @@ use crate::failure::{Failure, Outcome};
 const MIB: f64 = (1u64 << 20) as f64;
 const GIB: f64 = (1u64 << 30) as f64;
 
+/// Threads of a mount of a pool in a bucket, at least: a read that misses the caches keeps one waiting for a round trip.
+const BUCKET_THREADS: usize = 16;
+
 /// Everything about a server.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
@@ -164,6 +167,7 @@ impl Settings {
     pub(crate) fn embedded_bucket(url: BucketUrl, directory: &Path) -> Self {
         let mut settings = Self::embedded(directory);
         settings.storage.place = Place::Bucket(Box::new(Bucket::new(url, directory)));
+        settings.fuse.threads = settings.fuse.threads.max(BUCKET_THREADS);
         settings
     }
 
@@ -379,6 +383,9 @@ mod tests {
         assert_eq!(bucket.bucket.upload_bytes_per_second, Some(2 << 20));
         assert_eq!(bucket.bucket.options.0, [("region".to_owned(), "/srv/data".to_owned())]);
         assert!(!bucket.accept_unfit);
+        assert_eq!(settings.fuse.threads, 16, "requests wait for round trips");
+        let text = "[storage]\nurl = \"s3://bucket/x\"\n[servers.fuse]\nthreads = 3";
+        assert_eq!(parse(text).unwrap().fuse.threads, 3);
         let text = "[storage]\nurl = \"gs://bucket\"\nstate_dir = \"/srv/state\"\naccept_unfit_bucket = true";
         let settings = parse(text).unwrap();
         assert_eq!(settings.storage.place.directory(), Some(Path::new("/srv/state")));

@@ -8,7 +8,9 @@ use offshoot_engine::{Compression, Secret};
 use toml::{Table, Value};
 
 use super::memory::LEAST_BYTES;
-use super::{AccessTime, Bucket, Durability, GIB, MIB, Place, SecretSource, Settings, bucket};
+use super::{
+    AccessTime, BUCKET_THREADS, Bucket, Durability, GIB, MIB, Place, SecretSource, Settings, bucket,
+};
 
 /// Where a pool in a bucket has its log if nobody says.
 const STATE_DIRECTORY: &str = "/var/lib/offshoot";
@@ -232,6 +234,9 @@ fn control(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> 
 fn fuse(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> {
     let fuse = &mut settings.fuse;
     fuse.mount_point = values.absolute("servers.fuse.mount_point")?;
+    if matches!(settings.storage.place, Place::Bucket(_)) {
+        fuse.threads = fuse.threads.max(BUCKET_THREADS);
+    }
     if let Some(value) = values.take("servers.fuse.threads") {
         fuse.threads = value
             .as_integer()

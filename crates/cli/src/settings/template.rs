@@ -69,7 +69,8 @@ socket = "/run/offshoot/control.sock"
 [servers.fuse]
 # Mounted at start; without it, `offshoot mount DIR` mounts.
 # mount_point = "/mnt/offshoot"
-# Threads that serve the kernel, 1 to 256; without it, as many as there are processors, 2 to 16.
+# Threads that serve the kernel, 1 to 256; without it, as many as there are processors, 2 to 16, and 16
+# for a pool in a bucket.
 # threads = 4
 # Whether other users than the server's may enter; without it, only if root runs the server.
 # allow_other = true
