@@ -7,6 +7,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod du;
+mod fork;
 mod gc;
 mod info;
 mod init;
@@ -16,6 +17,7 @@ mod man;
 mod mount;
 mod outlook;
 mod pool;
+mod pool_copy;
 mod restore;
 mod rm;
 mod run;
@@ -38,6 +40,7 @@ pub(crate) enum Command {
     Mount(mount::MountCommand),
     Umount(umount::Umount),
     Clone(clone::CloneCommand),
+    Fork(fork::ForkCommand),
     Snapshot(snapshot::SnapshotCommand),
     Restore(restore::Restore),
     Diff(diff::Diff),
@@ -66,6 +69,7 @@ impl Command {
             Self::Mount(command) => command.run(context),
             Self::Umount(command) => command.run(context),
             Self::Clone(command) => command.run(context),
+            Self::Fork(command) => command.run(context),
             Self::Snapshot(command) => command.run(context),
             Self::Restore(command) => command.run(context),
             Self::Diff(command) => command.run(context),

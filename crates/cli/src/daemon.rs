@@ -84,14 +84,16 @@ impl Daemon {
             .map_err(|error| Failure::new(format!("the runtime cannot start: {error}")))?;
         let place = &settings.storage.place;
         // Whoever has the pool already is the first to be named, and nothing can be made that is there.
-        let existing = holds_pool(place)?.then(|| Ground::open(place, mode, runtime.handle())).transpose()?;
+        let existing = holds_pool(place)?
+            .then(|| Ground::open(&settings.storage, mode, runtime.handle()))
+            .transpose()?;
         let is_known = !matches!(place, Place::Bucket(_));
         if is_known && existing.is_none() && mode == OpenMode::Existing {
             return Err(no_pool(place));
         }
         let doors = Doors::open(settings, mount_point)?;
         let encryption = settings.encryption()?;
-        let ground = existing.map_or_else(|| Ground::open(place, mode, runtime.handle()), Ok)?;
+        let ground = existing.map_or_else(|| Ground::open(&settings.storage, mode, runtime.handle()), Ok)?;
         warn_of_memory(settings.cache.memory_bytes);
         let pool = open(settings, encryption, &ground, mode, accept_loss)?;
         let checkpoints = on_big_stack("checkpoint", {
@@ -340,12 +342,8 @@ pub(crate) fn with_pool<T: Send + 'static>(
     work: impl FnOnce(&Pool) -> Outcome<T> + Send + 'static,
 ) -> Outcome<T> {
     let encryption = settings.encryption()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("the runtime cannot start: {error}")))?;
-    let ground = Ground::open(&settings.storage.place, OpenMode::Existing, runtime.handle())?;
+    let runtime = crate::stores::runtime()?;
+    let ground = Ground::open(&settings.storage, OpenMode::Existing, runtime.handle())?;
     let pool = open(settings, encryption, &ground, OpenMode::Existing, false)?;
     let working = on_big_stack("work", move || {
         let worked = work(&pool);

@@ -16,6 +16,7 @@ mod local_copy;
 mod location;
 mod output;
 mod settings;
+mod stores;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;

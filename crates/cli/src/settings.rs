@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use offshoot_bucket::BucketUrl;
 use offshoot_engine::{Compression, Encryption, Secret};
 
@@ -45,15 +46,28 @@ pub(crate) enum Place {
     Memory,
 }
 
+/// Where a pool is and how it is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Storage {
     pub(crate) place: Place,
     /// What opens the pool; `None` for one that is not encrypted.
     pub(crate) secret: Option<SecretSource>,
     pub(crate) compression: Compression,
-    pub(crate) flush_interval: Duration,
+    /// What a sync waits for.
+    pub(crate) durability: Durability,
+    /// `None`: what is usual for the durability.
+    pub(crate) flush_interval: Option<Duration>,
     pub(crate) capacity_bytes: Option<u64>,
     pub(crate) defragment: bool,
+}
+
+/// Where the log is, and so what a sync waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Durability {
+    /// On a disk of this machine
+    Local,
+    /// Among the objects of the pool: a sync survives this machine
+    Store,
 }
 
 /// Where the secret of an encrypted pool comes from.
@@ -113,7 +127,8 @@ impl Default for Settings {
                 place: Place::Directory(PathBuf::from("/var/lib/offshoot")),
                 secret: None,
                 compression: Compression::Lz4,
-                flush_interval: Duration::from_secs(1),
+                durability: Durability::Local,
+                flush_interval: None,
                 capacity_bytes: None,
                 defragment: true,
             },
@@ -222,7 +237,11 @@ impl Settings {
         offshoot_engine::Settings {
             compression: self.storage.compression,
             memory_bytes: self.cache.memory_bytes,
-            flush_interval: self.storage.flush_interval,
+            flush_interval: self.storage.flush_interval.unwrap_or(match self.storage.durability {
+                Durability::Local => Duration::from_secs(1),
+                // Each is a request that costs.
+                Durability::Store => Duration::from_secs(5),
+            }),
             capacity_bytes: self.storage.capacity_bytes,
             defragment: self.storage.defragment,
             ..offshoot_engine::Settings::default()
@@ -337,7 +356,8 @@ mod tests {
             ("[storage]\nurl = \"s3:///x\"", "s3://BUCKET/PREFIX"),
             ("[storage]\nurl = \"ftp://host\"", "ftp"),
             ("[storage]\nurl = \"file://relative/x\"", "absolute"),
-            ("[storage]\ndurability = \"store\"", "durability"),
+            ("[storage]\ndurability = \"bucket\"", "\"local\" or \"store\""),
+            ("[storage]\nurl = \"memory:\"\ndurability = \"store\"", "in memory"),
             ("[servers.nbd]\naddresses = [\"127.0.0.1:10809\"]", "nbd"),
             ("[servers.nfs]", "nfs"),
             ("[aws]\nregoin = \"x\"", "regoin"),
@@ -432,9 +452,20 @@ mod tests {
             parse("[storage]\ncompression = \"zstd-7\"\nflush_interval = \"250ms\"\ncapacity_gb = 1.5\ndefragment = false")
                 .unwrap();
         assert_eq!(settings.storage.compression, Compression::Zstd(7));
-        assert_eq!(settings.storage.flush_interval, Duration::from_millis(250));
+        assert_eq!(settings.storage.flush_interval, Some(Duration::from_millis(250)));
         assert_eq!(settings.storage.capacity_bytes, Some(3 << 29));
         assert!(!settings.storage.defragment && !settings.engine().defragment);
+    }
+
+    #[test]
+    fn what_is_not_synced_waits_longer_where_a_sync_costs_a_request() {
+        let flush = |text: &str| parse(text).unwrap().engine().flush_interval;
+        assert_eq!(flush(""), Duration::from_secs(1));
+        assert_eq!(flush("[storage]\ndurability = \"store\""), Duration::from_secs(5));
+        assert_eq!(
+            flush("[storage]\ndurability = \"store\"\nflush_interval = \"1min\""),
+            Duration::from_secs(60)
+        );
     }
 
     /// With quotes a key could be given twice, and the second made the program panic.

@@ -5,10 +5,14 @@
 mod api;
 #[path = "cli/changes.rs"]
 mod changes;
+#[path = "cli/durability.rs"]
+mod durability;
 #[path = "cli/encryption.rs"]
 mod encryption;
 #[path = "cli/fixture.rs"]
 mod fixture;
+#[path = "cli/forks.rs"]
+mod forks;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/lifecycle.rs"]

@@ -649,6 +649,12 @@ pub struct PoolBody {
     pub dirty_bytes: u64,
     /// Bytes acknowledged that are not durable yet.
     pub unsynced_bytes: u64,
+    /// Operations acknowledged that are not durable yet.
+    pub unsynced_operations: u64,
+    /// How long ago the first of them was done, in milliseconds; 0 if all are durable.
+    pub unsynced_age_ms: u64,
+    /// What a sync makes durable: `local` on a disk of the server's machine, `store` in the store of the pool.
+    pub durability: String,
     /// Bytes of log since the last checkpoint.
     pub log_bytes: u64,
     /// Inodes that clients know and have not given back.

@@ -120,6 +120,13 @@ impl Checkpointer {
     }
 }
 
+impl Checkpointer {
+    /// Whether a manifest of this writer may be in the store that is newer than the newest it knows.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.prepared.is_some()
+    }
+}
+
 /// The links of the roots in a manifest.
 pub(crate) fn root_edges(manifest: &Manifest) -> Vec<(Address, ItemKind)> {
     let mut links = EdgeCollector::default();

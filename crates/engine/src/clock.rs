@@ -18,6 +18,12 @@ impl Timestamp {
     pub fn nanos_since_epoch(self) -> i128 {
         i128::from(self.secs) * 1_000_000_000 + i128::from(self.nanos)
     }
+
+    /// Time from `earlier` to this; zero if it is not earlier.
+    pub fn since(self, earlier: Self) -> Duration {
+        let nanos = self.nanos_since_epoch() - earlier.nanos_since_epoch();
+        Duration::from_nanos(u64::try_from(nanos.max(0)).unwrap_or(u64::MAX))
+    }
 }
 
 /// The two clocks that the engine asks.

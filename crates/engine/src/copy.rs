@@ -9,10 +9,12 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
+use crate::descent::{self, Descent};
 use crate::fork::{self, Copied};
 use crate::format::VERSION;
-use crate::format::manifest::seal;
-use crate::object::{ObjectInfo, ObjectStore};
+use crate::format::codec::Reader;
+use crate::format::manifest::{self, seal, unseal};
+use crate::object::{ObjectInfo, ObjectStore, put_own};
 use crate::{Error, ErrorKind, Result};
 
 /// In the destination while a copy is under way.
@@ -33,7 +35,8 @@ pub struct CopyReport {
 }
 
 /// Copies the pool in `source` to `destination`, which must be empty or have an unfinished copy of it. What was put is read back and
-/// compared. `id` is a random number; `progress` is told bytes done and bytes in all.
+/// compared. `location` says where the destination is, for [`fork::forks_of`] of the source meanwhile; `id` is a random number;
+/// `progress` is told bytes done and bytes in all.
 ///
 /// # Errors
 /// `PoolExists` if something else is in the destination, `NoPool` if there is no source, `InUse` if the source goes on faster than it
@@ -41,36 +44,47 @@ pub struct CopyReport {
 pub async fn copy(
     source: &dyn ObjectStore,
     destination: &dyn ObjectStore,
+    location: &str,
     id: u64,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<CopyReport> {
-    let there = claim(destination).await?;
-    fork::begin(source, id).await?;
-    let copied = run(source, destination, there, progress).await;
+    let (id, there) = claim(destination, id).await?;
+    // One that was killed has left this behind, under the same number.
+    fork::begin(source, id, location).await?;
+    let copied = run(source, destination, id, there, progress).await;
     fork::release(source, id).await?;
     copied
 }
 
-/// Marks the destination, and returns what an earlier copy has brought.
-async fn claim(destination: &dyn ObjectStore) -> Result<Vec<ObjectInfo>> {
+/// Marks the destination, and returns the number of the copy and what an earlier try of it has brought.
+async fn claim(destination: &dyn ObjectStore, mut id: u64) -> Result<(u64, Vec<ObjectInfo>)> {
     let there = destination.list("").await?;
     if there.is_empty() {
-        destination.put(MARK, vec![seal(MARK_MAGIC, VERSION, |_| {})]).await?;
+        put_own(destination, MARK, seal(MARK_MAGIC, VERSION, |out| out.u64(id))).await?;
     } else if there.iter().all(|object| object.name != MARK) {
         let words =
             format!("there is an object {:?} where the copy is to be; take an empty place", there[0].name);
         return Err(Error::new(ErrorKind::PoolExists, words));
+    } else {
+        let bytes = destination.get(MARK, 0, u64::MAX).await?;
+        let (_, body) = unseal(MARK_MAGIC, &bytes, VERSION, MARK)?;
+        let mut from = Reader::new(body);
+        id = from.u64()?;
+        from.end()?;
     }
-    Ok(there.into_iter().filter(|object| object.name != MARK).collect())
+    Ok((id, there.into_iter().filter(|object| object.name != MARK).collect()))
 }
 
 async fn run(
     source: &dyn ObjectStore,
     destination: &dyn ObjectStore,
+    id: u64,
     there: Vec<ObjectInfo>,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<CopyReport> {
-    let Copied { manifest, others } = Copied::of(source).await?;
+    let Copied { manifest, mut others } = Copied::of(source).await?;
+    let number = manifest::number(&manifest.0).expect("it is the path of a manifest");
+    others.push((descent::NAME.into(), Descent { id, manifest: number }.encode()));
     let segments = fork::segments_of(source).await?;
     let mut there: HashMap<String, u64> =
         there.into_iter().map(|object| (object.name, object.size)).collect();

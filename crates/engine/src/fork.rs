@@ -14,10 +14,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 
+use crate::descent::{self, Descent};
 use crate::format::VERSION;
 use crate::format::codec::Reader;
 use crate::format::manifest::{self, seal, unseal};
-use crate::object::{ObjectInfo, ObjectStore};
+use crate::object::{ObjectInfo, ObjectStore, put_own};
 use crate::{Error, ErrorKind, Result, log, segment};
 
 pub use store::ForkStore;
@@ -72,8 +73,20 @@ pub struct Forked {
     pub bytes: u64,
 }
 
+/// Something that a pool keeps objects for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// Its number.
+    pub id: u64,
+    /// Where it is, in words that whoever made it chose; nothing if that is not known.
+    pub location: String,
+    /// How many objects are kept for it; none is known of one that is being made, for which all are kept, or of a copy.
+    pub objects: Option<u64>,
+}
+
 /// Makes `child`, which has to be empty, a fork of the pool in `parent`, in the state that is durable there: of a log that is not among
-/// the objects, that is the last checkpoint. `location` says where the parent is, for [`parent_of`]; `id` is a random number.
+/// the objects, that is the last checkpoint. `location` says where the parent is, for [`parent_of`], `child_location` where the
+/// child is, for [`forks_of`]; `id` is a random number.
 ///
 /// # Errors
 /// `PoolExists` if the child is not empty, `NoPool` if there is no parent, `InUse` if the parent goes on faster than it can be copied, `Store`.
@@ -81,6 +94,7 @@ pub async fn fork(
     parent: &dyn ObjectStore,
     child: &dyn ObjectStore,
     location: &str,
+    child_location: &str,
     id: u64,
 ) -> Result<Forked> {
     if let Some(object) = child.list("").await?.first() {
@@ -88,7 +102,7 @@ pub async fn fork(
             format!("there is an object {:?} where the fork is to be; take an empty place", object.name);
         return Err(Error::new(ErrorKind::PoolExists, words));
     }
-    begin(parent, id).await?;
+    begin(parent, id, child_location).await?;
     let made = make(parent, child, location, id).await;
     if made.is_err() {
         // Nothing needs the pin, and nobody will open what was made of the child: it has no manifest.
@@ -97,9 +111,9 @@ pub async fn fork(
     made
 }
 
-/// From here on the pool deletes no segment, until [`release`].
-pub(crate) async fn begin(objects: &dyn ObjectStore, id: u64) -> Result<()> {
-    objects.put(&begun(id), vec![seal(PIN_MAGIC, VERSION, |_| {})]).await
+/// From here on the pool deletes no segment, until [`release`]. Begun twice for the same `location`, it is begun once.
+pub(crate) async fn begin(objects: &dyn ObjectStore, id: u64, location: &str) -> Result<()> {
+    put_own(objects, &begun(id), seal(PIN_MAGIC, VERSION, |out| out.bytes(location.as_bytes()))).await
 }
 
 /// All objects that hold segments.
@@ -118,8 +132,10 @@ async fn make(parent: &dyn ObjectStore, child: &dyn ObjectStore, location: &str,
     let forked =
         Forked { id, objects: objects.len() as u64, bytes: objects.iter().map(|object| object.size).sum() };
     child.put(PARENT, vec![Parent { location: location.to_owned(), id, objects }.encode()]).await?;
+    let descent =
+        Descent { id, manifest: manifest::number(&manifest.0).expect("it is the path of a manifest") };
     // The manifest last: with it there is a pool.
-    for (name, bytes) in others.into_iter().chain([manifest]) {
+    for (name, bytes) in others.into_iter().chain([(descent::NAME.into(), descent.encode()), manifest]) {
         child.put(&name, vec![bytes]).await?;
     }
     Ok(forked)
@@ -199,16 +215,37 @@ pub async fn parent_of(objects: &dyn ObjectStore) -> Result<Option<Parent>> {
     }
 }
 
-/// The forks that a pool knows of, by their numbers, and how many objects it keeps for each; none is known of one that is being made.
+/// The forks that a pool knows of, by their numbers, and copies of it that are being made.
 ///
 /// # Errors
 /// `Corrupt`, `NewerFormat`, `Store`.
-pub async fn forks_of(objects: &dyn ObjectStore) -> Result<Vec<(u64, Option<u64>)>> {
+pub async fn forks_of(objects: &dyn ObjectStore) -> Result<Vec<Fork>> {
     let mut forks = Vec::new();
     for id in ids(objects).await? {
-        forks.push((id, pinned_by(objects, id).await?.map(|objects| objects.len() as u64)));
+        let pinned = pinned_by(objects, id).await?.map(|objects| objects.len() as u64);
+        forks.push(Fork { id, location: location_of(objects, id).await?, objects: pinned });
     }
     Ok(forks)
+}
+
+/// Where a fork is, if that was written down in words that can be read: nothing else depends on it.
+async fn location_of(objects: &dyn ObjectStore, id: u64) -> Result<String> {
+    let name = begun(id);
+    let bytes = match objects.get(&name, 0, u64::MAX).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
+        got => got?,
+    };
+    let body = unseal(PIN_MAGIC, &bytes, VERSION, &name).map_or(&[][..], |(_, body)| body);
+    let location = Reader::new(body).bytes().unwrap_or_default();
+    Ok(String::from_utf8_lossy(location).into_owned())
+}
+
+/// Whether a pool keeps objects for the fork with this number.
+///
+/// # Errors
+/// `Store`.
+pub async fn is_kept(objects: &dyn ObjectStore, id: u64) -> Result<bool> {
+    Ok(ids(objects).await?.contains(&id))
 }
 
 /// Lets a fork go that nobody needs any more: the pool may delete what it kept for it alone. The fork cannot be read from then on.

@@ -15,6 +15,7 @@ mod content;
 pub mod copy;
 mod damage;
 mod defragment;
+mod descent;
 mod diff;
 mod disk_cache;
 mod encryption;

@@ -10,6 +10,7 @@ mod replay;
 use std::sync::Arc;
 
 use crate::checkpoint::{Checkpointer, DeadObjects, checkpoint};
+use crate::descent::Descent;
 use crate::disk_cache::{DiskCache, Mark};
 use crate::encryption::Keys;
 use crate::format::manifest::{self, Manifest};
@@ -101,14 +102,18 @@ async fn attempt_to_open(
             Chosen::new(manifest, keys)
         }
     };
-    let Chosen { manifest, keys, table_base, newest, passed_over } = chosen;
+    let Chosen { mut manifest, keys, table_base, newest, passed_over } = chosen;
+    let descent = Descent::of(&*objects).await?;
+    Descent::cut_log(descent, &mut manifest);
+    refuse_other_log(&manifest, log_store.is_remote())?;
+    let own_id = Descent::own_id(descent, &manifest.pool_id);
     let metrics = Arc::new(Metrics::default());
     // What is read ahead of a store at a distance takes its memory from the frames.
     let ahead_bytes = if objects.is_remote() { settings.memory_bytes / 16 } else { 0 };
     let index_bytes = settings.memory_bytes / 16;
     let disk_cache = if objects.is_remote() { settings.disk_cache.as_ref() } else { None };
     let disk_cache = disk_cache.and_then(|cache| {
-        DiskCache::open(cache, &manifest.pool_id, Mark::of(&manifest), index_bytes)
+        DiskCache::open(cache, &own_id, Mark::of(&manifest), index_bytes)
             .map_err(|error| {
                 tracing::warn!(%error, directory = ?cache.directory, "there is no disk cache; the pool works without it");
             })
@@ -210,6 +215,7 @@ async fn attempt_to_open(
         newest_log: number,
         durable: state.sequence,
         table_changes,
+        log_in_store: log_store.is_remote(),
         ..manifest
     };
     items.set_epoch(taken.epoch);
@@ -232,6 +238,7 @@ async fn attempt_to_open(
         items,
         log,
         log_store,
+        own_id,
         checkpointer,
         table_base,
         metrics,
@@ -303,6 +310,25 @@ async fn refuse_log_without_pool(log_store: &dyn LogStore) -> Result<()> {
     Ok(())
 }
 
+/// The log of another kind of medium is not looked for in this one, and what is in it must not be lost. Before anything is changed.
+fn refuse_other_log(manifest: &Manifest, is_in_store: bool) -> Result<()> {
+    if !manifest.needs_log() || manifest.log_in_store == is_in_store {
+        return Ok(());
+    }
+    let words = match is_in_store {
+        true => {
+            "what was synced since the last checkpoint is in a log on a disk of the machine that served this pool last, \
+             and not among its objects: open it there once more with durability \"local\" and stop that server cleanly; then \
+             it can be opened with \"store\""
+        }
+        false => {
+            "what was synced since the last checkpoint is in a log among the objects of this pool, and not on a disk: open \
+             it once more with durability \"store\" and stop that server cleanly; then it can be opened with \"local\""
+        }
+    };
+    Err(Error::new(ErrorKind::Invalid, words))
+}
+
 fn first_manifest(clock: &dyn Clock, settings: &Settings) -> Manifest {
     let time = clock.now();
     let State { root, orphans, next_number, next_realm, .. } = State::new(time);
@@ -337,5 +363,6 @@ fn first_manifest(clock: &dyn Clock, settings: &Settings) -> Manifest {
         uncounted: Vec::new(),
         table: 0,
         table_changes: Vec::new(),
+        log_in_store: false,
     }
 }

@@ -1,6 +1,7 @@
 //! What the engine reports about a pool: plain data for status, usage, diff, check and scrub.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::{Attributes, Ino, Timestamp};
 
@@ -67,6 +68,12 @@ pub struct Status {
     pub disk_cache_misses: u64,
     /// Bytes acknowledged but not yet durable.
     pub unsynced_bytes: u64,
+    /// Operations acknowledged but not yet durable.
+    pub unsynced_operations: u64,
+    /// How long ago the first of them was executed; zero if all are durable.
+    pub unsynced_age: Duration,
+    /// The log is among the objects of the store, and not on a disk of this machine.
+    pub log_in_store: bool,
     /// Bytes of log since the last checkpoint.
     pub log_bytes: u64,
     /// Time of the last checkpoint.

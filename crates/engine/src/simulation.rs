@@ -69,6 +69,8 @@ mod watching {
         "open_after_log_before_manifest",
         "open_after_manifest",
         "collect_between_checkpoints",
+        "close_after_checkpoint_before_log",
+        "close_after_log_before_manifest",
         "remove_after_counting_links",
         "alias_before_the_operation",
     ];

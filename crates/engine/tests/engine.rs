@@ -17,6 +17,8 @@ mod damage;
 mod defragment;
 #[path = "engine/distant.rs"]
 mod distant;
+#[path = "engine/durability.rs"]
+mod durability;
 #[path = "engine/encryption.rs"]
 mod encryption;
 #[path = "engine/fork.rs"]

@@ -1,9 +1,10 @@
-//! A pool in a bucket of a real S3 server: through the real binary, mounted, killed, opened again, taken over, and with a proxy
-//! between that makes trouble. What was acknowledged is there afterwards.
+//! A pool in a bucket of a real S3 server: through the real binary, mounted, killed, opened again, taken over, forked and copied, and
+//! with a proxy between that makes trouble. What was acknowledged is there afterwards.
 
 mod ceph;
 #[cfg(feature = "bench")]
 mod distance;
+mod failover;
 mod moto;
 mod proxy;
 
@@ -119,16 +120,19 @@ fn run(setting: &Setting, kind: Kind) -> Result<String> {
         }
     };
     make_bucket(address, &account)?;
-    let proxy = Proxy::start(address, setting.seed)?;
+    let proxy = Proxy::start(address, setting.seed, kind == Kind::Ceph)?;
     let stand = Stand { setting, place: &place, account, proxy, _store: store };
     let end = Instant::now() + setting.duration;
     stand.doctor().context("what the doctor finds")?;
     stand.whole_life().context("from the first start to a second writer")?;
+    let failover = stand
+        .failover()
+        .with_context(|| format!("with the log in the bucket: {}", stand.proxy.describe()))?;
     let left = end.saturating_duration_since(Instant::now());
     let killed = stand.killed(left).with_context(|| format!("with trouble: {}", stand.proxy.describe()))?;
     let (requests, troubles) = stand.proxy.counts();
     Ok(format!(
-        "{kind:?}: doctor, life and fencing as they should be; {killed}; {requests} requests, {troubles} with trouble: {}",
+        "{kind:?}: doctor, life and fencing as they should be; log in the bucket: {failover}; {killed}; {requests} requests, {troubles} with trouble: {}",
         stand.proxy.describe()
     ))
 }

@@ -161,6 +161,16 @@ impl Server {
         server.bury()
     }
 
+    /// Lets it stand still, as a machine that hangs.
+    pub(crate) fn pause(&self) -> Result<()> {
+        self.running.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) -> Result<()> {
+        self.running.signal(Signal::CONT)
+    }
+
     /// Kills the server on the spot.
     pub(crate) fn kill_now(&self) -> Result<()> {
         self.running.signal(Signal::KILL)

@@ -1,6 +1,6 @@
-//! `offshoot pool`: what opens an encrypted pool.
+//! `offshoot pool`: what opens an encrypted pool, and copies of whole pools.
 //!
-//! A running server is asked to do it. Where none runs and a settings file names the pool, it is opened here for as long as that takes.
+//! Of keys: a running server is asked to do it. Where none runs and a settings file names the pool, it is opened here for as long as that takes.
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use offshoot_control::wire::{KeyAction, KeyList, KeyRequest, SecretText};
 
+use super::pool_copy::Copy;
 use crate::Context;
 use crate::daemon;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Table, counted};
 use crate::settings::Settings;
 
-/// Set the password and the keys of an encrypted pool
+/// Copy a pool, and set the password and the keys of an encrypted one
 ///
-/// Whether a pool is encrypted is chosen when it is made: see `encryption_password` in the settings file. Works through
-/// the server; where none runs, give the settings file of the pool with -c.
+/// Whether a pool is encrypted is chosen when it is made: see `encryption_password` in the settings file. Passwords and keys
+/// are set through the server; where none runs, give the settings file of the pool with -c.
 #[derive(Args)]
 pub(crate) struct PoolCommand {
     #[command(subcommand)]
@@ -33,6 +34,7 @@ enum Action {
     /// List, add, remove and rotate keys
     #[command(subcommand)]
     Key(Key),
+    Copy(Copy),
 }
 
 #[derive(Subcommand)]
@@ -71,6 +73,7 @@ struct NewSecret {
 impl PoolCommand {
     pub(crate) fn run(self, context: &Context) -> Outcome {
         let request = match self.action {
+            Action::Copy(copy) => return copy.run(context),
             Action::Password(new) => Some(new.request(KeyAction::Replace)?),
             Action::Key(Key::List) => None,
             Action::Key(Key::Add(new)) => Some(new.request(KeyAction::Add)?),

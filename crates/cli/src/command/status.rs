@@ -1,5 +1,7 @@
 //! `offshoot status`: the state of the server and its pool.
 
+use std::time::Duration;
+
 use clap::Args;
 use offshoot_control::time;
 use offshoot_control::wire::StatusBody;
@@ -94,9 +96,15 @@ fn damage(status: &StatusBody) -> Option<String> {
 
 fn durability(status: &StatusBody) -> String {
     let pool = &status.pool;
-    let unsynced = match pool.unsynced_bytes {
-        0 => "everything is durable".to_owned(),
-        bytes => format!("{} not durable yet", size(bytes)),
+    let place = if pool.durability == "store" { "in the store" } else { "on the local disk" };
+    let unsynced = match (pool.unsynced_operations, pool.unsynced_bytes) {
+        (0, 0) => format!("everything is durable {place}"),
+        (operations, bytes) => format!(
+            "{} ({}) not durable {place} yet, the first for {}",
+            counted(operations, "operation"),
+            size(bytes),
+            time::duration(Duration::from_millis(pool.unsynced_age_ms)),
+        ),
     };
     let checkpoint = time::for_table(pool.last_checkpoint.0);
     format!("{unsynced}; {} of log since the checkpoint at {checkpoint} UTC", size(pool.log_bytes))

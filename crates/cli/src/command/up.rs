@@ -14,7 +14,7 @@ use crate::Context;
 use crate::connection::DEFAULT_DATA;
 use crate::daemon::{Daemon, mount_point_to_make, notify};
 use crate::failure::{Failure, Outcome};
-use crate::settings::Settings;
+use crate::settings::{Durability, Settings};
 
 /// Make a pool if there is none, serve it and mount it
 ///
@@ -23,7 +23,7 @@ use crate::settings::Settings;
 ///
 /// With --url the pool is in a bucket. Credentials, region and endpoint come from the environment: AWS_ACCESS_KEY_ID,
 /// AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, and the same with GOOGLE_ and AZURE_. The log of what was synced
-/// since the last checkpoint is in ./offshoot-data then.
+/// since the last checkpoint is in ./offshoot-data then, or with --durability store in the bucket too.
 #[derive(Args)]
 pub(crate) struct Up {
     /// A pool in a bucket: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
@@ -32,6 +32,9 @@ pub(crate) struct Up {
     /// Directory of the pool, or of the log of one in a bucket
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA)]
     data: PathBuf,
+    /// What a sync waits for: the local disk, or the store of the pool, so that another machine can go on
+    #[arg(long, value_enum, default_value_t = Durability::Local)]
+    durability: Durability,
     /// Where to mount it; made if it is missing
     #[arg(long, value_name = "DIR", default_value = "pool")]
     mount: PathBuf,
@@ -68,10 +71,11 @@ impl Up {
                 .advise("`offshoot run -c FILE` serves what a settings file names"));
         }
         let data = std::path::absolute(&self.data).map_err(|error| Failure::new(error.to_string()))?;
-        let settings = match &self.url {
+        let mut settings = match &self.url {
             Some(url) => Settings::embedded_bucket(url.clone(), &data),
             None => Settings::embedded(&data),
         };
+        settings.storage.durability = self.durability;
         let wants_mount = !self.no_mount && impossible().is_none();
         let point = wants_mount.then(|| mount_point_to_make(&self.mount)).transpose()?.flatten();
         let daemon =
@@ -149,7 +153,11 @@ impl Up {
         let state = if daemon.created() { "new, NOT ENCRYPTED" } else { "opened" };
         match &self.url {
             Some(url) => {
-                text.push_str(&format!("Pool    {url} ({state})\nLog     {}\n", dotted(&self.data)));
+                let log = match self.durability {
+                    Durability::Local => dotted(&self.data),
+                    Durability::Store => "in the bucket".into(),
+                };
+                text.push_str(&format!("Pool    {url} ({state})\nLog     {log}\n"));
             }
             None => text.push_str(&format!("Pool    {} ({state})\n", dotted(&self.data))),
         }

@@ -1,4 +1,4 @@
-//! What a pool lives on: a directory, a bucket with a directory for its log, or memory.
+//! What a pool lives on: a directory, a bucket with a directory for its log, or memory. The log can be among the objects instead.
 //!
 //! The directory of a bucket's pool names the bucket. Its log holds what was synced since the last checkpoint, so one that belongs to
 //! another pool must never be taken for this one's.
@@ -8,20 +8,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use offshoot_bucket::{BucketStore, Depth};
-use offshoot_engine::log::{FileLog, MemoryLog};
+use offshoot_engine::log::{FileLog, LogStore, MemoryLog, ObjectLog};
 use offshoot_engine::object::{LocalStore, MemoryStore, ObjectStore};
-use offshoot_engine::{OpenMode, Storage};
+use offshoot_engine::{OpenMode, Random, Storage};
 use tokio::runtime::Handle;
 
 use super::lock::PoolLock;
 use crate::failure::{Failure, Outcome};
-use crate::settings::{Bucket, Place};
+use crate::settings::{Bucket, Durability, Place, Storage as Wanted};
+use crate::stores::{OBJECTS, Stores, make_private};
 
 /// Size at which log files are kept for their next use.
 const LOG_FILE_BYTES: u64 = 64 << 20;
 
-/// Directory of objects below a pool's directory.
-const OBJECTS: &str = "pool";
 /// Directory of the log below a pool's directory.
 const LOG: &str = "log";
 /// File with the lock of a pool's directory.
@@ -41,34 +40,35 @@ pub(super) struct Ground {
 
 impl Ground {
     /// Opens it. Requests to a bucket run on `runtime`.
-    pub(super) fn open(place: &Place, mode: OpenMode, runtime: &Handle) -> Outcome<Self> {
-        match place {
+    pub(super) fn open(wanted: &Wanted, mode: OpenMode, runtime: &Handle) -> Outcome<Self> {
+        match &wanted.place {
             Place::Memory => {
                 let storage =
                     Storage { objects: Arc::new(MemoryStore::new()), log: Arc::new(MemoryLog::new()) };
                 Ok(Self { storage, lock: None, is_new: true })
             }
-            Place::Directory(directory) => Self::local(place, directory, mode),
-            Place::Bucket(bucket) => Self::bucket(place, bucket, mode, runtime),
+            Place::Directory(directory) => Self::local(wanted, directory, mode, runtime),
+            Place::Bucket(bucket) => Self::bucket(wanted, bucket, mode, runtime),
         }
     }
 
-    fn local(place: &Place, directory: &Path, mode: OpenMode) -> Outcome<Self> {
+    fn local(wanted: &Wanted, directory: &Path, mode: OpenMode, runtime: &Handle) -> Outcome<Self> {
+        let Wanted { place, durability, .. } = wanted;
         let is_new = !has_pool(directory)?;
         if is_new && mode == OpenMode::Existing {
             return Err(no_pool(place));
         }
         let lock = lock(directory)?;
-        for name in [OBJECTS, LOG] {
-            make_private(&directory.join(name)).map_err(|error| unmade(directory, &error))?;
-        }
-        let objects = LocalStore::open(directory.join(OBJECTS))?;
-        let log = FileLog::open(directory.join(LOG), LOG_FILE_BYTES)?;
-        let storage = Storage { objects: Arc::new(objects), log: Arc::new(log) };
+        make_private(&directory.join(OBJECTS)).map_err(|error| unmade(directory, &error))?;
+        let own = Arc::new(LocalStore::open(directory.join(OBJECTS))?);
+        let objects = Stores::beside(Some(place), runtime.clone()).whole(own, &place.url())?;
+        let log = log(*durability, directory, &objects)?;
+        let storage = Storage { objects, log };
         Ok(Self { storage, lock: Some(lock), is_new })
     }
 
-    fn bucket(place: &Place, bucket: &Bucket, mode: OpenMode, runtime: &Handle) -> Outcome<Self> {
+    fn bucket(wanted: &Wanted, bucket: &Bucket, mode: OpenMode, runtime: &Handle) -> Outcome<Self> {
+        let Wanted { place, durability, .. } = wanted;
         let directory = &bucket.state_directory;
         let url = place.url();
         check_url(directory, &url)?;
@@ -86,11 +86,26 @@ impl Ground {
         }
         let lock = lock(directory)?;
         write_url(directory, &url).map_err(|error| unmade(directory, &error))?;
-        make_private(&directory.join(LOG)).map_err(|error| unmade(directory, &error))?;
-        let objects = BucketStore::new(&settings, runtime.clone()).map_err(refused)?;
-        let log = FileLog::open(directory.join(LOG), LOG_FILE_BYTES)?;
-        let storage = Storage { objects: Arc::new(objects), log: Arc::new(log) };
+        let own = Arc::new(BucketStore::new(&settings, runtime.clone()).map_err(refused)?);
+        let objects = Stores::beside(Some(place), runtime.clone()).whole(own, &url)?;
+        let log = log(*durability, directory, &objects)?;
+        let storage = Storage { objects, log };
         Ok(Self { storage, lock: Some(lock), is_new })
+    }
+}
+
+/// The log of a pool whose directory on this machine is `directory`.
+fn log(
+    durability: Durability,
+    directory: &Path,
+    objects: &Arc<dyn ObjectStore>,
+) -> Outcome<Arc<dyn LogStore>> {
+    match durability {
+        Durability::Local => {
+            make_private(&directory.join(LOG)).map_err(|error| unmade(directory, &error))?;
+            Ok(Arc::new(FileLog::open(directory.join(LOG), LOG_FILE_BYTES)?))
+        }
+        Durability::Store => Ok(Arc::new(ObjectLog::new(Arc::clone(objects), Random::system().number()))),
     }
 }
 
@@ -193,12 +208,6 @@ fn has_pool(directory: &Path) -> Outcome<bool> {
         ))
         .advise("name an empty directory, or one that does not exist yet")),
     }
-}
-
-/// A directory that only its owner can enter: what is in it is the data of everybody.
-fn make_private(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 #[cfg(test)]

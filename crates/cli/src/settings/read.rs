@@ -8,7 +8,7 @@ use offshoot_engine::{Compression, Secret};
 use toml::{Table, Value};
 
 use super::memory::LEAST_BYTES;
-use super::{AccessTime, Bucket, GIB, MIB, Place, SecretSource, Settings, bucket};
+use super::{AccessTime, Bucket, Durability, GIB, MIB, Place, SecretSource, Settings, bucket};
 
 /// Where a pool in a bucket has its log if nobody says.
 const STATE_DIRECTORY: &str = "/var/lib/offshoot";
@@ -143,24 +143,19 @@ fn storage(settings: &mut Settings, values: &mut Values) -> Result<(), Refusal> 
     }
     storage.secret = secret(values)?;
     if let Some(durability) = values.text("storage.durability")? {
-        match durability.as_str() {
-            "local" => {}
-            "store" => {
-                return Err(
-                    "`storage.durability = \"store\"` is not available in this version; \"local\" makes \
-                            every sync durable on the local disk"
-                        .into(),
-                );
+        storage.durability = match durability.as_str() {
+            "local" => Durability::Local,
+            "store" if storage.place == Place::Memory => {
+                return Err("`storage.durability = \"store\"` is nothing for a pool in memory, which is gone when the server stops".into());
             }
+            "store" => Durability::Store,
             other => return Err(format!("`storage.durability` is \"local\" or \"store\", not {other:?}")),
-        }
+        };
     }
     if let Some(name) = values.text("storage.compression")? {
         storage.compression = compression(&name)?;
     }
-    if let Some(time) = values.time("storage.flush_interval")? {
-        storage.flush_interval = time;
-    }
+    storage.flush_interval = values.time("storage.flush_interval")?;
     storage.capacity_bytes = values.gigabytes("storage.capacity_gb")?;
     if let Some(flag) = values.flag("storage.defragment")? {
         storage.defragment = flag;

@@ -14,18 +14,21 @@ url = "file:///var/lib/offshoot"
 # encryption_password_file = "/etc/offshoot/password"
 # Or a file with a key, as `openssl rand -hex 32` makes it:
 # encryption_key_file = "/etc/offshoot/key"
-# local: a sync is durable on the local disk.
+# What a sync waits for. local: the log is on a disk of this machine, and a sync is durable there. store: the log is among
+# the objects of the pool, a sync is one more object there (in a bucket, a round trip), and another machine can go on
+# if this one is lost. It can be changed after the server was stopped cleanly.
 durability = "local"
 # lz4, zstd-1 to zstd-19, or none. Data that does not shrink is stored as it is.
 compression = "lz4"
-# Changes that nobody synced are made durable after this time at the latest.
-flush_interval = "1s"
+# Changes that nobody synced are made durable after about this time; without it, 1s, and 5s with durability store, where
+# each time costs a request.
+# flush_interval = "1s"
 # Largest size of the pool in GiB; without it, as large as the disk.
 # capacity_gb = 100.0
 # Files that were written in small pieces are put together in the background and by `offshoot gc`.
 defragment = true
-# The other keys of this section are for buckets. A directory of this machine with the log, which holds what was synced
-# since the last checkpoint: without it those changes are lost.
+# The other keys of this section are for buckets. A directory of this machine with the socket and, unless durability is
+# store, the log, which holds what was synced since the last checkpoint: without it those changes are lost.
 # state_dir = "/var/lib/offshoot"
 # How long one request may take, and how long a failing one is tried again.
 # request_timeout = "30s"

@@ -2,13 +2,14 @@
 
 use crate::fixture::{Place, Ran, offshoot};
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "up",
     "init",
     "run",
     "mount",
     "umount",
     "clone",
+    "fork",
     "snapshot",
     "restore",
     "diff",
@@ -46,6 +47,10 @@ fn every_command_has_help() {
         assert!(first.len() > 15 && !first.starts_with("Usage"), "{command} says what it does: {first}");
         assert!(help.contains("--json") && help.contains("--server"), "{help}");
     }
+    for below in ["list", "release"] {
+        assert!(run(&["fork", below, "--help"]).done().out.contains("Usage: offshoot fork"));
+    }
+    assert!(run(&["pool", "copy", "--help"]).done().out.contains("Usage: offshoot pool copy"));
     for below in ["list", "delete", "prune"] {
         assert!(run(&["snapshot", below, "--help"]).done().out.contains("Usage: offshoot snapshot"));
     }

@@ -12,7 +12,7 @@ pub(super) async fn text(service: &Service) -> String {
     }
     let status = service.status().await;
     let pool = &status.pool;
-    let gauges: [(&str, &str, u64); 27] = [
+    let gauges: [(&str, &str, u64); 29] = [
         ("up", "The pool accepts changes.", u64::from(pool.stopped.is_none())),
         ("files", "Files of all kinds but directories.", pool.files),
         ("directories", "Directories.", pool.directories),
@@ -38,6 +38,16 @@ pub(super) async fn text(service: &Service) -> String {
         ("known_inodes", "Inodes that clients know.", pool.known_inodes),
         ("dirty_bytes", "Bytes written that are in no segment yet.", pool.dirty_bytes),
         ("unsynced_bytes", "Bytes acknowledged that are not durable yet.", pool.unsynced_bytes),
+        (
+            "unsynced_operations",
+            "Operations acknowledged that are not durable yet.",
+            pool.unsynced_operations,
+        ),
+        (
+            "unsynced_age_ms",
+            "Milliseconds since the first operation that is not durable yet; 0 if all are.",
+            pool.unsynced_age_ms,
+        ),
         ("log_since_checkpoint_bytes", "Bytes of log since the last checkpoint.", pool.log_bytes),
         ("memory_bytes", "Bytes in memory: caches and dirty data.", pool.memory_bytes),
         ("memory_bytes_max", "The bound of the bytes in memory.", pool.memory_bytes_max),

@@ -106,6 +106,13 @@ impl Random {
         }))
     }
 
+    /// A number.
+    pub fn number(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
     /// Numbers that a seed repeats. They protect nothing: for simulated worlds and checked-in pools.
     #[doc(hidden)]
     pub fn seeded(seed: u64) -> Self {

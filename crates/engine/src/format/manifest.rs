@@ -47,6 +47,9 @@ pub(crate) async fn newest(objects: &dyn ObjectStore) -> Result<Option<u64>> {
     Ok(listed.iter().filter_map(|object| number(&object.name)).max())
 }
 
+/// Says that the log is among the objects.
+const LOG_IN_STORE: u8 = 1;
+
 /// A segment's record, or that it is no more.
 pub(crate) type TableChange = (SegmentId, Option<SegmentRecord>);
 
@@ -92,6 +95,8 @@ pub(crate) struct Manifest {
     pub(crate) table: u64,
     /// What has changed in the segment table since.
     pub(crate) table_changes: Vec<TableChange>,
+    /// The log is among the objects of the pool, and not on a disk of the machine that wrote this.
+    pub(crate) log_in_store: bool,
 }
 
 fn encode_link<K: Tree>(root: &Root<K>, out: &mut Writer) {
@@ -238,7 +243,15 @@ impl Manifest {
             }
             out.varint(self.table);
             encode_changes(&self.table_changes, out);
+            if self.log_in_store {
+                out.u8(LOG_IN_STORE);
+            }
         })
+    }
+
+    /// Whether the state goes on in the log: so it is but for a new pool, and one that was closed.
+    pub(crate) fn needs_log(&self) -> bool {
+        self.log <= self.newest_log
     }
 
     /// For a program whose own version is `newest`.
@@ -276,6 +289,11 @@ impl Manifest {
             uncounted: (0..from.count(16)?).map(|_| Ok(from.u64()?..from.u64()?)).collect::<Result<_>>()?,
             table: counter(from.varint()?)?,
             table_changes: decode_changes(from)?,
+            log_in_store: match from.is_empty() {
+                true => false,
+                false if from.u8()? == LOG_IN_STORE => true,
+                false => return Err(out_of_range("place of the log")),
+            },
         };
         from.end()?;
         if number(name).is_some_and(|number| number != manifest.number) {

@@ -8,6 +8,7 @@ use super::codec::Writer;
 use super::inode::encode_xattrs;
 use super::manifest::{self, Manifest, TableChange};
 use crate::address::{Address, ItemKind, SegmentId};
+use crate::descent::Descent;
 use crate::kinds::{
     AliasTree, DirectoryTree, EntryKey, Extent, FileTree, FrameLink, Ledger, RealmTree, SideTree,
 };
@@ -215,7 +216,7 @@ pub(crate) fn segment_table() -> Vec<u8> {
     manifest::encode_table(VERSION, &table()[..1]).to_vec()
 }
 
-fn whole_manifest() -> Vec<u8> {
+fn whole_manifest(log_in_store: bool) -> Vec<u8> {
     let [(_, root), (_, orphans)] = inodes()
         .into_iter()
         .filter(|(name, _)| matches!(*name, "directory-whole" | "directory-removed"))
@@ -250,6 +251,7 @@ fn whole_manifest() -> Vec<u8> {
         uncounted: vec![1 << 24..1 << 25, 5 << 24..(5 << 24) + 9],
         table: 4,
         table_changes: table(),
+        log_in_store,
     };
     manifest.encode().to_vec()
 }
@@ -284,7 +286,9 @@ pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let key = Key::new(b"0123456789abcdef", [7, 8]);
     let head = Head { version: VERSION, sequence: 9, operations: 1, durable: 8 };
     all.push(("head of a batch".into(), batch::header(&key, 5, head, b"payload").to_vec()));
-    all.push(("manifest".into(), whole_manifest()));
+    all.push(("manifest".into(), whole_manifest(false)));
+    all.push(("manifest, log in the store".into(), whole_manifest(true)));
+    all.push(("descent".into(), Descent { id: 3, manifest: 4 }.encode().to_vec()));
     all.push(("segment table".into(), segment_table()));
     all.push(("object of segments".into(), object()));
     all.extend(crate::encryption::samples::all());

@@ -25,6 +25,8 @@ pub(crate) struct Tail {
     file: u64,
     /// Sequence of the first operation.
     first: u64,
+    /// When it was executed.
+    since: Option<Timestamp>,
     operations: u32,
     out: Writer,
     /// Frames whose addresses have to be filled in, and where.
@@ -42,6 +44,7 @@ impl Tail {
     pub(crate) fn push(&mut self, sequence: u64, time: Timestamp, operation: &Operation) {
         if self.operations == 0 {
             self.first = sequence;
+            self.since = Some(time);
         }
         let known = self.frames.len();
         let before = self.out.bytes.len();
@@ -62,6 +65,11 @@ impl Tail {
     /// Bytes of frames that the records name.
     pub(crate) fn frame_bytes(&self) -> u64 {
         self.frame_bytes
+    }
+
+    /// When the first operation was executed, if there is one.
+    pub(crate) fn since(&self) -> Option<Timestamp> {
+        self.since
     }
 
     fn is_empty(&self) -> bool {
@@ -89,8 +97,9 @@ pub(crate) struct LogWriter {
     pending: VecDeque<Tail>,
     /// Sequence of the last operation that was appended and not yet synced.
     unsynced: Option<u64>,
-    /// Bytes that were appended and not yet synced.
+    /// Bytes that were appended and not yet synced, and when the first operation among them was executed.
     unsynced_bytes: u64,
+    unsynced_since: Option<Timestamp>,
     key: batch::Key,
     /// Sequence of the last operation that is known to be durable.
     durable: u64,
@@ -117,6 +126,7 @@ impl LogWriter {
             pending: VecDeque::new(),
             unsynced: None,
             unsynced_bytes: 0,
+            unsynced_since: None,
             key,
             durable,
         }
@@ -168,6 +178,7 @@ impl LogWriter {
                     }
                     self.durable = last;
                     self.unsynced_bytes = 0;
+                    self.unsynced_since = None;
                 }
                 self.number = tail.file;
                 self.offset = 0;
@@ -194,6 +205,7 @@ impl LogWriter {
             }
             self.offset += length;
             self.unsynced_bytes += length;
+            self.unsynced_since = self.unsynced_since.or(tail.since);
             self.metrics.log_batches.add(1);
             self.metrics.log_bytes.add(length);
             self.unsynced = tail.last().or(self.unsynced);
@@ -211,6 +223,7 @@ impl LogWriter {
             }
             self.durable = last;
             self.unsynced_bytes = 0;
+            self.unsynced_since = None;
             failpoint("log_after_sync").await;
         }
         Ok(self.unsynced.take())
@@ -240,6 +253,11 @@ impl LogWriter {
     pub(crate) fn pending_bytes(&self) -> u64 {
         let pending: u64 = self.pending.iter().map(|tail| tail.record_bytes() + tail.frame_bytes()).sum();
         pending + self.unsynced_bytes
+    }
+
+    /// When the first operation was executed that was taken and is not durable yet.
+    pub(crate) fn pending_since(&self) -> Option<Timestamp> {
+        self.unsynced_since.or_else(|| self.pending.iter().find_map(|tail| tail.since))
     }
 
     /// Bytes of records taken and not yet durable: they stand in memory.

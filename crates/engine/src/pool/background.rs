@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Inner;
-use crate::checkpoint::{Done, checkpoint};
+use super::{Inner, TAKEN_OVER};
+use crate::checkpoint::{Done, checkpoint, checkpoint_within, is_taken_over};
 use crate::format::manifest::Manifest;
 use crate::report::GcReport;
 use crate::simulation::failpoint;
@@ -13,6 +13,10 @@ use crate::{Error, ErrorKind, Result, defragment};
 /// Bytes of dead objects that are worth a checkpoint of their own, so that they can be deleted, and its distance to the last.
 const DEAD_BYTES: u64 = 4 << 20;
 const DEAD_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a writer whose log is among the objects goes on without a look whether another one has taken over.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+/// Checkpoints that closing makes at most, while the pool is still being changed.
+const END_ATTEMPTS: u32 = 3;
 
 /// What the newest checkpoint left, and what work is failing.
 #[derive(Default)]
@@ -77,9 +81,33 @@ impl Inner {
             if self.settings.defragment && failures == 0 {
                 failures = self.tried(defragment::step(self).await, failures);
             }
+            self.look_for_successor().await;
         }
         self.background_runs.store(false, Ordering::Release);
         self.progress.notify_waiters();
+    }
+
+    /// A writer on another machine may have taken over, and who changes nothing would never hear of it and show what is no more.
+    /// Looks for one if nothing else has done so for a while; who cannot look tries again as late.
+    async fn look_for_successor(&self) {
+        let now = self.clock.monotonic();
+        {
+            let (_, checkpoint) = *self.last_checkpoint.lock();
+            let mut last = self.last_look.lock();
+            if !self.log_store.is_remote() || now.saturating_sub(checkpoint.max(*last)) < LOOK_INTERVAL {
+                return;
+            }
+            *last = now;
+        }
+        if matches!(is_taken_over(self, self.manifest_number.load(Ordering::Relaxed)).await, Ok(true)) {
+            // A checkpoint of this writer that has just put its own manifest knows best.
+            let checkpointer = self.checkpointer.lock().await;
+            if !checkpointer.is_unfinished()
+                && matches!(is_taken_over(self, checkpointer.manifest.number).await, Ok(true))
+            {
+                self.stop(Error::new(ErrorKind::Fenced, TAKEN_OVER));
+            }
+        }
     }
 
     /// Counts failures in a row of background work.
@@ -120,18 +148,47 @@ impl Inner {
         let dropped = self.drop_unreachable().await;
         let synced = dropped.and(self.sync().await);
         let result = match synced {
-            Ok(()) => checkpoint(self, false).await.map(|_| ()),
-            Err(error) => Err(error),
-        };
-        let result = match result {
-            Ok(()) => self.log.lock().await.close().await,
+            Ok(()) => self.end().await,
             Err(error) => Err(error),
         };
         let mut core = self.core.write();
         if core.stopped.is_none() {
-            core.stopped = Some(Error::new(ErrorKind::Closed, "the pool has been closed"));
+            core.stopped = Some(closed());
         }
         result
+    }
+
+    /// Makes a last checkpoint, and a manifest which says that nothing of the log is needed: then the next writer may keep its log
+    /// elsewhere. Who still changes the pool may come between the two; then the log stays needed.
+    async fn end(&self) -> Result<()> {
+        let mut checkpointer = self.checkpointer.lock().await;
+        for _ in 0..END_ATTEMPTS {
+            checkpoint_within(self, &mut checkpointer, false).await?;
+            if self.stop_if_unchanged(checkpointer.manifest.sequence)? {
+                failpoint("close_after_checkpoint_before_log").await;
+                self.log.lock().await.close().await?;
+                failpoint("close_after_log_before_manifest").await;
+                let last = &checkpointer.manifest;
+                let closed = Manifest { number: last.number + 1, log: last.newest_log + 1, ..last.clone() };
+                self.put_manifest(&closed).await?;
+                checkpointer.manifest = closed;
+                return Ok(());
+            }
+        }
+        self.log.lock().await.close().await
+    }
+
+    /// Accepts no changes any more, if there were none since operation `sequence`.
+    fn stop_if_unchanged(&self, sequence: u64) -> Result<bool> {
+        let mut core = self.core.write();
+        if let Some(error) = &core.stopped {
+            return Err(error.clone());
+        }
+        let is_unchanged = core.state.sequence == sequence;
+        if is_unchanged {
+            core.stopped = Some(closed());
+        }
+        Ok(is_unchanged)
     }
 
     pub(crate) async fn gc(&self) -> Result<GcReport> {
@@ -184,4 +241,8 @@ impl Inner {
         self.log_bytes.store(0, Ordering::Relaxed);
         self.checkpoint_frees();
     }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the pool has been closed")
 }

@@ -86,7 +86,8 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) hasher: NameHasher,
     pub(crate) gauge: Arc<DirtyGauge>,
-    pub(crate) pool_id: [u8; 16],
+    /// The id that the pool is shown with.
+    pub(crate) own_id: [u8; 16],
     /// Where files may be fragmented.
     pub(crate) fragments: Mutex<Fragments>,
     /// What is read in order, and what lies ahead of it.
@@ -111,16 +112,28 @@ pub(crate) struct Inner {
     tail_bytes: AtomicU64,
     /// Bytes of records that the log writer has and could not make durable yet.
     pending_bytes: AtomicU64,
+    /// What the log writer has, for who looks at it while it writes.
+    pending: Mutex<Pending>,
     space: Mutex<Option<(Duration, Option<crate::object::Space>)>>,
     /// Operations that may have freed something.
     removals: AtomicU64,
     /// How many of them there were when room was last made; held by whoever makes some.
     removals_tried: AsyncMutex<u64>,
     pub(super) last_checkpoint: Mutex<(Timestamp, Duration)>,
-    manifest_number: AtomicU64,
+    pub(super) manifest_number: AtomicU64,
+    /// When it was last looked whether another writer has taken over, for its own sake.
+    pub(super) last_look: Mutex<Duration>,
     pub(super) health: Mutex<Health>,
     /// How changes are slowed while a checkpoint runs.
     pace: Mutex<Pace>,
+}
+
+/// What the log writer has taken and not made durable yet.
+#[derive(Clone, Copy, Default)]
+struct Pending {
+    bytes: u64,
+    /// When the first operation among it was executed.
+    since: Option<Timestamp>,
 }
 
 /// The parts that recovery puts together.
@@ -131,6 +144,7 @@ pub(crate) struct Parts {
     pub(crate) items: Arc<Items>,
     pub(crate) log: LogWriter,
     pub(crate) log_store: Arc<dyn LogStore>,
+    pub(crate) own_id: [u8; 16],
     pub(crate) checkpointer: Checkpointer,
     pub(crate) table_base: Arc<BTreeMap<SegmentId, SegmentRecord>>,
     pub(crate) metrics: Arc<Metrics>,
@@ -159,8 +173,9 @@ impl Inner {
             }),
             locations: Mutex::default(),
             durable: AtomicU64::new(parts.state.sequence),
-            pool_id: manifest.pool_id,
+            own_id: parts.own_id,
             last_checkpoint: Mutex::new((manifest.time, parts.clock.monotonic())),
+            last_look: Mutex::new(parts.clock.monotonic()),
             health: Mutex::new(Health { accepted_loss: parts.accepted_loss, ..Health::of(manifest) }),
             manifest_number: AtomicU64::new(manifest.number),
             items: parts.items,
@@ -186,6 +201,7 @@ impl Inner {
             waiting_bytes: AtomicU64::new(0),
             tail_bytes: AtomicU64::new(0),
             pending_bytes: AtomicU64::new(0),
+            pending: Mutex::default(),
             space: Mutex::new(None),
             removals: AtomicU64::new(0),
             removals_tried: AsyncMutex::new(0),
@@ -514,7 +530,12 @@ impl Inner {
         let file = core.log_number;
         writer.take(&mut core.tail, file);
         self.tail_bytes.store(0, Ordering::Relaxed);
+        self.note_pending(writer);
+    }
+
+    fn note_pending(&self, writer: &LogWriter) {
         self.pending_bytes.store(writer.pending_record_bytes(), Ordering::Relaxed);
+        *self.pending.lock() = Pending { bytes: writer.pending_bytes(), since: writer.pending_since() };
     }
 
     /// Flushes what the log writer has taken.
@@ -530,7 +551,7 @@ impl Inner {
             Ok(()) => writer.flush().await,
             Err(error) => Err(error),
         };
-        self.pending_bytes.store(writer.pending_record_bytes(), Ordering::Relaxed);
+        self.note_pending(writer);
         match flushed {
             Ok(last) => {
                 if let Some(last) = last {
@@ -645,7 +666,6 @@ impl Inner {
             (live, self.items.stored_bytes(), table.len() as u64)
         };
         let realm_ids = self.realm_ids().await.unwrap_or_default();
-        let pending = self.log.try_lock().map_or(0, |writer| writer.pending_bytes());
         let (garbage_queue, abandoned_nodes, counts_lost, failing, accepted_loss) = {
             let health = self.health.lock();
             let failing = health.flush_error.clone().or_else(|| health.checkpoint_error.clone());
@@ -655,6 +675,9 @@ impl Inner {
         let core = self.core.read();
         let totals = core.state.root.totals();
         let tail = core.tail.record_bytes() + core.tail.frame_bytes();
+        let Pending { bytes: pending, since } = *self.pending.lock();
+        let unsynced_since = since.or(core.tail.since());
+        let unsynced_age = unsynced_since.map_or(Duration::ZERO, |since| self.clock.now().since(since));
         let known = self.locations.lock().len() as u64;
         let gathering = self.items.gathering_bytes();
         let memory = self.items.cached_bytes()
@@ -667,7 +690,7 @@ impl Inner {
         let free = free.map_or(u64::MAX >> 13, |free| free.saturating_sub(self.settings.reserve_bytes));
         Status {
             encrypted: self.items.keys().is_some(),
-            pool_id: self.pool_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            pool_id: self.own_id.iter().map(|byte| format!("{byte:02x}")).collect(),
             format_version: self.settings.format_version,
             writer_epoch: self.items.epoch(),
             manifest: self.manifest_number.load(Ordering::Relaxed),
@@ -696,6 +719,9 @@ impl Inner {
             disk_cache_hits: self.metrics.disk_cache_hits.get(),
             disk_cache_misses: self.metrics.disk_cache_misses.get(),
             unsynced_bytes: tail + pending,
+            unsynced_operations: core.state.sequence.saturating_sub(self.durable()),
+            unsynced_age,
+            log_in_store: self.log_store.is_remote(),
             log_bytes: self.log_bytes.load(Ordering::Relaxed),
             last_checkpoint: self.last_checkpoint.lock().0,
             total_bytes: used.saturating_add(free),

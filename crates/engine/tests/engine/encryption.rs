@@ -275,7 +275,7 @@ fn a_fork_of_an_encrypted_pool_opens_with_the_password_and_goes_its_own_way() {
     let parent = open(&objects, 1).unwrap();
     fill(&parent);
     let own = Arc::new(MemoryStore::new());
-    block_on(fork::fork(&*objects, &*own, "the parent", 1)).unwrap();
+    block_on(fork::fork(&*objects, &*own, "the parent", "the child", 1)).unwrap();
     let known = block_on(fork::parent_of(&*own)).unwrap().unwrap();
     let own: Arc<dyn ObjectStore> = own;
     let store: Arc<dyn ObjectStore> =

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::executor::block_on;
 use offshoot_engine::copy::copy;
-use offshoot_engine::fork::{ForkStore, fork, forks_of, parent_of, release};
+use offshoot_engine::fork::{Fork, ForkStore, fork, forks_of, parent_of, release};
 use offshoot_engine::log::ObjectLog;
 use offshoot_engine::object::{Call, Fault, FaultStore, MemoryStore, ObjectStore};
 use offshoot_engine::{Clock, ErrorKind, Ino, OpenMode, Pool, Storage};
@@ -43,7 +43,7 @@ impl Place {
 
     fn fork(&self, id: u64) -> Arc<MemoryStore> {
         let own = Arc::new(MemoryStore::new());
-        let forked = block_on(fork(&self.objects, &own, "the parent", id)).unwrap();
+        let forked = block_on(fork(&self.objects, &own, "the parent", "the child", id)).unwrap();
         assert_eq!(forked.id, id);
         own
     }
@@ -112,7 +112,9 @@ fn each_side_goes_its_own_way() {
     assert!(read(&forked, at(&forked, "f2")) == content(2));
     assert!(read(&forked, at(&forked, "of the fork")) == content(21));
     assert!(read(&pool, at(&pool, "of the parent")) == content(20));
-    assert_eq!(block_on(forks_of(&parent.objects)).unwrap().len(), 1);
+    let known = block_on(forks_of(&parent.objects)).unwrap();
+    assert_eq!((known.len(), known[0].id, known[0].location.as_str()), (1, 7, "the child"));
+    assert!(known[0].objects.is_some_and(|objects| objects > 0));
 
     // Nobody needs the fork any more.
     let kept = parent.segments();
@@ -189,7 +191,7 @@ fn a_parent_in_use_is_forked_whole() {
         let mut made = 0;
         for id in 0..40 {
             let own = Arc::new(MemoryStore::new());
-            match block_on(fork(&objects, &own, "the parent", id)) {
+            match block_on(fork(&objects, &own, "the parent", "the child", id)) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::InUse => continue,
                 Err(error) => panic!("{error}"),
@@ -220,7 +222,10 @@ fn a_fork_that_was_never_finished_keeps_everything_until_it_is_let_go() {
     block_on(pool.checkpoint()).unwrap();
     // The machine that made the fork has died over it.
     block_on(parent.objects.put("forks/0000000000000005/begun", Vec::new())).unwrap();
-    assert_eq!(block_on(forks_of(&parent.objects)).unwrap(), [(5, None)]);
+    assert_eq!(
+        block_on(forks_of(&parent.objects)).unwrap(),
+        [Fork { id: 5, location: String::new(), objects: None }]
+    );
     let names = || block_on(parent.objects.list("segments/")).unwrap();
     let before = names();
     remove(&pool, "f");
@@ -237,12 +242,12 @@ fn a_fork_that_was_never_finished_keeps_everything_until_it_is_let_go() {
 fn a_fork_needs_a_pool_and_an_empty_place() {
     let parent = Place::new();
     let own = Arc::new(MemoryStore::new());
-    let error = block_on(fork(&parent.objects, &own, "x", 1)).unwrap_err();
+    let error = block_on(fork(&parent.objects, &own, "x", "y", 1)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoPool);
     assert_eq!(block_on(forks_of(&parent.objects)).unwrap(), [], "nothing is left of it");
     drop(parent.open(1));
     block_on(own.put("something", Vec::new())).unwrap();
-    let error = block_on(fork(&parent.objects, &own, "x", 1)).unwrap_err();
+    let error = block_on(fork(&parent.objects, &own, "x", "y", 1)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PoolExists);
     assert_eq!(block_on(parent_of(&own)).unwrap(), None);
 }
@@ -261,7 +266,7 @@ fn a_copy_goes_on_where_it_was_interrupted_and_is_a_pool_of_its_own() {
     let destination = Arc::new(FaultStore::new(MemoryStore::new()));
     destination.fail_nth(Call::Put, 6, Fault::Refused(ErrorKind::Store));
     let nothing = |_, _| {};
-    let interrupted = block_on(copy(&source.objects, &destination, 1, &nothing));
+    let interrupted = block_on(copy(&source.objects, &destination, "the copy", 1, &nothing));
     assert_eq!(interrupted.unwrap_err().kind(), ErrorKind::Store);
     assert_eq!(block_on(forks_of(&source.objects)).unwrap(), [], "the source is free again");
     // The source goes on meanwhile.
@@ -271,11 +276,11 @@ fn a_copy_goes_on_where_it_was_interrupted_and_is_a_pool_of_its_own() {
 
     let told = std::sync::Mutex::new(Vec::new());
     let tell = |done, all| told.lock().unwrap().push((done, all));
-    let report = block_on(copy(&source.objects, &destination, 2, &tell)).unwrap();
+    let report = block_on(copy(&source.objects, &destination, "the copy", 2, &tell)).unwrap();
     assert!(report.objects_found > 0 && report.objects > report.objects_found, "{report:?}");
     let told = told.into_inner().unwrap();
     assert!(told.is_sorted() && told.last() == Some(&(report.bytes, report.bytes)), "{told:?}");
-    let full = block_on(copy(&source.objects, &destination, 3, &nothing)).unwrap_err();
+    let full = block_on(copy(&source.objects, &destination, "the copy", 3, &nothing)).unwrap_err();
     assert_eq!(full.kind(), ErrorKind::PoolExists);
 
     drop(pool);
@@ -286,4 +291,93 @@ fn a_copy_goes_on_where_it_was_interrupted_and_is_a_pool_of_its_own() {
     assert!(read(&pool, at(&pool, "later")) == content(99) && read(&pool, at(&pool, "f7")) == content(7));
     assert_eq!(read(&pool, at(&pool, "synced")), b"in the log");
     assert!(block_on(copied.objects.list("copy")).unwrap().is_empty());
+}
+
+/// A fork used to have its parent's id, by which a cache would have taken the objects of one for those of the other.
+#[test]
+fn forks_and_copies_have_ids_of_their_own() {
+    for encryption in [None, Some(world::cheap_encryption("secret", 1))] {
+        let mut parent = Place::new();
+        parent.world.settings.encryption = encryption.clone();
+        let pool = parent.open(1);
+        file(&pool, "f", &content(1));
+        block_on(pool.checkpoint()).unwrap();
+        let id = |pool: &Pool| block_on(pool.status()).pool_id;
+        let copied: Store = Arc::new(MemoryStore::new());
+        block_on(copy(&parent.objects, &copied, "the copy", 9, &|_, _| {})).unwrap();
+        let mut places = [7, 8]
+            .map(|number| Place::over(&parent.fork(number), &parent.objects))
+            .into_iter()
+            .collect::<Vec<_>>();
+        places.push(Place { objects: copied, world: World::new() });
+        let mut ids = std::collections::BTreeSet::from([id(&pool)]);
+        for place in &mut places {
+            place.world.settings.encryption = encryption.clone();
+            let first = place.open(2);
+            assert!(read(&first, at(&first, "f")) == content(1));
+            let own = id(&first);
+            block_on(first.close()).unwrap();
+            let again = place.open(3);
+            assert_eq!(id(&again), own, "it stays");
+            is_sound(&again);
+            assert!(ids.insert(own), "one of another");
+        }
+        assert_eq!(ids.len(), 4);
+    }
+}
+
+/// A log on a disk does not come along. A fork or a copy of such a pool could not be opened, because its log was missing.
+#[test]
+fn without_its_log_a_fork_or_a_copy_begins_with_the_last_checkpoint() {
+    for is_late in [false, true] {
+        let world = World::new();
+        let parent: Store = world.objects.clone();
+        let pool = world.open();
+        file(&pool, "checkpointed", &content(1));
+        block_on(pool.checkpoint()).unwrap();
+        file(&pool, "synced", &content(2));
+        block_on(pool.sync()).unwrap();
+        if is_late {
+            // Also where the manifest is told that more was durable.
+            drop(pool);
+            drop(world.open());
+        }
+        let own = Arc::new(MemoryStore::new());
+        block_on(fork(&parent, &own, "the parent", "the child", 3)).unwrap();
+        let copied: Store = Arc::new(MemoryStore::new());
+        block_on(copy(&parent, &copied, "the copy", 4, &|_, _| {})).unwrap();
+        for place in [Place::over(&own, &parent), Place { objects: copied, world: World::new() }] {
+            let made = place.open(1);
+            assert!(read(&made, at(&made, "checkpointed")) == content(1));
+            assert!(list(&made, Ino::ROOT).iter().all(|item| item.name != b"synced"));
+            is_sound(&made);
+            file(&made, "own", &content(3));
+            block_on(made.sync()).unwrap();
+            drop(made);
+            let again = place.open(2);
+            assert!(read(&again, at(&again, "own")) == content(3));
+            is_sound(&again);
+        }
+    }
+}
+
+/// A copy that was killed kept its source from deleting anything for ever.
+#[test]
+fn a_copy_that_was_killed_and_made_again_leaves_its_source_free() {
+    let source = Place::new();
+    let pool = source.open(1);
+    file(&pool, "f", &content(1));
+    block_on(pool.checkpoint()).unwrap();
+    let power = offshoot_engine::object::PowerSwitch::new();
+    let killed = Arc::new(FaultStore::with_power(source.objects.clone(), power.clone()));
+    let destination = Arc::new(MemoryStore::new());
+    // It has begun, and then the machine is gone: nothing more is done to the source.
+    power.cut_after(3, false);
+    assert!(block_on(copy(&killed, &destination, "there", 5, &|_, _| {})).is_err());
+    let left = block_on(forks_of(&source.objects)).unwrap();
+    assert_eq!((left.len(), left[0].id, left[0].location.as_str()), (1, 5, "there"));
+    block_on(copy(&source.objects, &destination, "there", 6, &|_, _| {})).unwrap();
+    assert_eq!(block_on(forks_of(&source.objects)).unwrap(), []);
+    let copied = Place { objects: destination, world: World::new() };
+    is_sound(&copied.open(2));
 }

@@ -346,6 +346,7 @@ class Pool:
             t.end()
         self.table.update(table_changes(r))
         self.table = {segment: record for segment, record in self.table.items() if record}
+        self.log_in_store = r.at < len(r.data) and r.u8() == 1
         r.end()
         return number
 
@@ -861,10 +862,15 @@ def check_encodings(path):
                 pool.decode_node(data, data[0])
             elif name.startswith("record"):
                 read_records(data, tags)
-            elif name == "manifest":
+            elif name.startswith("manifest"):
                 pool.decode_manifest(data)
                 lists = [pool.ledger_dead, pool.garbage, pool.born, pool.uncounted, pool.table]
                 need(all(lists), "the sample of a manifest has something in each of its lists")
+                need(pool.log_in_store == ("store" in name), "where the log is")
+            elif name == "descent":
+                r = unseal(data, b"OFFSHDSC")
+                need((r.u64(), r.u64()) == (3, 4), "the number of a fork and of its first manifest")
+                r.end()
             elif name == "segment table":
                 need(table_changes(unseal(data, b"OFFSHTAB")), "the sample of a table has a segment")
             elif name.startswith("encrypted manifest"):

@@ -148,9 +148,26 @@ impl Ticket {
         self.send(result.map_or_else(|error| map::errno(&error), |()| 0));
     }
 
+    /// Answers with a number of bytes, or an error.
+    fn answer_size(mut self, result: Result<(), Error>, size: u32) {
+        match result {
+            Ok(()) => {
+                let mut reply = Reply::new();
+                reply.size(size);
+                self.put(reply.finish(self.unique, 0));
+            }
+            Err(error) => self.send(map::errno(&error)),
+        }
+    }
+
     fn send(&mut self, errno: i32) {
+        let header = reply::header(reply::HEADER_BYTES, self.unique, errno);
+        self.put(&header);
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
         self.answered = true;
-        if let Err(error) = self.device.write(&reply::header(reply::HEADER_BYTES, self.unique, errno)) {
+        if let Err(error) = self.device.write(bytes) {
             tracing::debug!(unique = self.unique, %error, "answer not taken");
         }
     }
@@ -246,7 +263,7 @@ impl Requests {
             Operation::Read { handle, offset, size } => self.read(handle, offset, size),
             Operation::Write { handle, offset, data, flags, kill_set_id } => {
                 let clear_set_id = if self.says_set_id { kill_set_id } else { asked.clears_set_id() };
-                self.write(handle, offset, data, flags, clear_set_id)
+                self.write(asked, handle, offset, data, flags, clear_set_id)
             }
             Operation::Space => Ok(Answer::Space(block_on(self.vfs.space()))),
             Operation::Release { handle } => self.release(handle),

@@ -42,7 +42,10 @@ impl Drop for Place {
 }
 
 pub(crate) fn new_vfs() -> Vfs {
-    let storage = Storage { objects: Arc::new(MemoryStore::new()), log: Arc::new(MemoryLog::new()) };
+    vfs_on(Storage { objects: Arc::new(MemoryStore::new()), log: Arc::new(MemoryLog::new()) })
+}
+
+fn vfs_on(storage: Storage) -> Vfs {
     let clock = Arc::new(SystemClock::default());
     let opened = Pool::open(storage, clock, Settings::default(), OpenMode::Create);
     Vfs::new(block_on(opened).unwrap(), VfsSettings::default())
@@ -61,14 +64,23 @@ pub(crate) fn new_runtime() -> tokio::runtime::Runtime {
 
 impl World {
     pub(crate) fn new() -> World {
-        let place = Place::new();
-        let (vfs, runtime) = (new_vfs(), new_runtime());
+        World::of(new_vfs(), |_| {})
+    }
+
+    /// The pool on `storage`, mounted with these many threads.
+    pub(crate) fn on(storage: Storage, threads: usize) -> World {
+        World::of(vfs_on(storage), |options| options.threads = threads)
+    }
+
+    fn of(vfs: Vfs, choose: impl FnOnce(&mut FuseOptions)) -> World {
+        let (place, runtime) = (Place::new(), new_runtime());
         let pool = Clone::clone(vfs.pool());
         let background = std::thread::Builder::new()
             .stack_size(BACKGROUND_STACK_BYTES)
             .spawn(move || block_on(pool.background()))
             .unwrap();
-        let options = FuseOptions::new(place.path());
+        let mut options = FuseOptions::new(place.path());
+        choose(&mut options);
         let session = FuseSession::mount(vfs.clone(), runtime.handle().clone(), options).unwrap();
         World { vfs, session, runtime, background: Some(background), place }
     }

@@ -1,4 +1,5 @@
-//! A small S3 server whose conditional puts are atomic: moto. Kept in a virtual environment in the user's cache.
+//! A small S3 server: moto. It looks first and writes then, so puts with a condition have to come one at a time. Kept in a virtual
+//! environment in the cache of the user.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;

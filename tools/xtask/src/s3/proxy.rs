@@ -69,14 +69,17 @@ struct Shared {
     one_in: AtomicU64,
     /// Puts lose the condition that the name is free.
     unconditional: AtomicBool,
+    /// Held while a put with a condition is carried out, for a server that looks first and writes then.
+    one_put: Option<Mutex<()>>,
     stopping: AtomicBool,
     requests: AtomicU64,
     troubles: [AtomicU64; TROUBLES.len()],
 }
 
 impl Proxy {
-    /// Starts one on the loopback interface, without trouble at first.
-    pub(crate) fn start(upstream: SocketAddr, seed: u64) -> Result<Self> {
+    /// Starts one on the loopback interface, without trouble at first. Puts with a condition go to the server one at a time if it
+    /// is not `atomic`.
+    pub(crate) fn start(upstream: SocketAddr, seed: u64, atomic: bool) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("no port for the proxy")?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -84,6 +87,7 @@ impl Proxy {
             random: Mutex::new(Rng::with_seed(seed)),
             one_in: AtomicU64::new(0),
             unconditional: AtomicBool::new(false),
+            one_put: (!atomic).then(Mutex::default),
             stopping: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             troubles: Default::default(),
@@ -201,6 +205,8 @@ impl Shared {
     }
 
     fn forward(&self, request: &Message) -> Result<Message> {
+        let conditional = request.header("if-none-match").and(self.one_put.as_ref());
+        let _alone = conditional.map(|one_put| one_put.lock().unwrap_or_else(PoisonError::into_inner));
         let server = TcpStream::connect(self.upstream)?;
         server.set_read_timeout(Some(SILENCE))?;
         let mut request = request.clone();

@@ -73,6 +73,7 @@ impl Requests {
 
     pub(super) fn write(
         &self,
+        asked: &Asked<'_>,
         handle: u64,
         offset: u64,
         data: &[u8],
@@ -83,10 +84,17 @@ impl Requests {
         // The pool keeps what is written until it has been stored, so it gets bytes of its own.
         let bytes = Bytes::copy_from_slice(data);
         block_on(self.vfs.write_at(&handle, offset, bytes, clear_set_id))?;
-        if map::is_durable(flags) {
-            block_on(self.vfs.sync())?;
+        let size = data.len() as u32;
+        match map::is_durable(flags) {
+            false => {}
+            true if self.vfs.pool().is_log_remote() => {
+                let (vfs, ticket) = (self.vfs.clone(), asked.ticket());
+                self.runtime.spawn(async move { ticket.answer_size(vfs.sync().await, size) });
+                return Ok(Answer::Later);
+            }
+            true => block_on(self.vfs.sync())?,
         }
-        Ok(Answer::Size(data.len() as u32))
+        Ok(Answer::Size(size))
     }
 
     pub(super) fn release(&self, handle: u64) -> Outcome {
