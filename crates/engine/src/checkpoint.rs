@@ -505,6 +505,7 @@ async fn cut(inner: &Inner) -> Result<(State, u64, u64)> {
         core.interval += 1;
         (core.state.clone(), core.interval - 1)
     };
+    failpoint("checkpoint_after_cut_before_flush").await;
     inner.flush_locked(&mut writer).await?;
     Ok((snapshot, number, interval))
 }

@@ -49,6 +49,7 @@ mod watching {
         "log_after_append_before_sync",
         "log_after_sync",
         "checkpoint_after_next_log_before_cut",
+        "checkpoint_after_cut_before_flush",
         "checkpoint_after_cut",
         "checkpoint_after_frames_before_nodes",
         "checkpoint_after_nodes_before_counts",

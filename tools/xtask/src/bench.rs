@@ -14,6 +14,7 @@ mod programs;
 mod randomio;
 mod sequential;
 mod sink;
+mod store;
 mod treeclones;
 
 use std::path::PathBuf;
@@ -85,6 +86,7 @@ const GROUPS: &[Group] = &[
     Group { name: "fsync", about: "appends made durable one by one", run: fsync::run },
     Group { name: "programs", about: "tar, git, cargo and SQLite", run: programs::run },
     Group { name: "file-clones", about: "clones of a fragmented file", run: fileclones::run },
+    Group { name: "store", about: "a pool in a bucket that is 30 ms away", run: store::run },
     Group { name: "tree-clones", about: "clones of trees, and memory with many files", run: treeclones::run },
 ];
 

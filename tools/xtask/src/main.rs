@@ -81,8 +81,8 @@ enum Task {
 /// What `bench` is told.
 #[derive(Args)]
 struct BenchArguments {
-    /// Only these groups of rows (repeat for more); nothing is written to docs
-    #[arg(long, value_name = "GROUP")]
+    /// Only these groups of rows; nothing is written to docs
+    #[arg(value_name = "GROUP")]
     only: Vec<String>,
     /// Smaller sizes for a first look; nothing is written to docs
     #[arg(long)]
@@ -135,9 +135,7 @@ fn bench(arguments: &BenchArguments) -> Result<ExitCode> {
 fn bench(arguments: &BenchArguments) -> Result<ExitCode> {
     let mut command = workspace::cargo();
     command.args(["run", "--quiet", "--release", "--package", "xtask", "--features", "bench", "--", "bench"]);
-    for group in &arguments.only {
-        command.args(["--only", group]);
-    }
+    command.args(&arguments.only);
     if arguments.quick {
         command.arg("--quick");
     }

@@ -2,6 +2,8 @@
 //! with a proxy between that makes trouble. What was acknowledged is there afterwards.
 
 mod ceph;
+#[cfg(feature = "bench")]
+mod distance;
 mod failover;
 mod moto;
 mod proxy;
@@ -18,7 +20,9 @@ use crate::place::Place;
 use crate::server::{SETTINGS, Server};
 use crate::suite::{self, Setting, kill};
 use crate::{install, program, workspace};
-use ceph::Ceph;
+pub(crate) use ceph::Ceph;
+#[cfg(feature = "bench")]
+pub(crate) use distance::Distance;
 use moto::Moto;
 use proxy::Proxy;
 
@@ -29,8 +33,10 @@ const TROUBLE_ONE_IN: u64 = 12;
 /// Kills in the short form.
 const KILLS: u64 = 3;
 const LIMIT: Duration = Duration::from_secs(120);
-const BUCKET: &str = "pools";
-const REGION: &str = "us-east-1";
+/// The bucket that tests and benchmarks use.
+pub(crate) const BUCKET: &str = "pools";
+/// The region that it is said to be in.
+pub(crate) const REGION: &str = "us-east-1";
 
 /// What `s3` is told.
 #[derive(Args)]
@@ -107,7 +113,7 @@ fn run(setting: &Setting, kind: Kind) -> Result<String> {
             (Store::Moto { _server: moto }, Moto::account(), address)
         }
         Kind::Ceph => {
-            install::packages(ceph::PACKAGES)?;
+            install::packages(Ceph::PACKAGES)?;
             let ceph = Ceph::start(&place)?;
             let address = ceph.address();
             (Store::Ceph { _server: ceph }, Ceph::account(), address)
@@ -131,7 +137,8 @@ fn run(setting: &Setting, kind: Kind) -> Result<String> {
     ))
 }
 
-fn make_bucket(address: SocketAddr, account: &Account) -> Result<()> {
+/// Makes [`BUCKET`] on a server.
+pub(crate) fn make_bucket(address: SocketAddr, account: &Account) -> Result<()> {
     let Account { key, secret } = account;
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--show-error", "--fail", "--request", "PUT"]);

@@ -40,7 +40,7 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-fn read_file(path: &Path, size: u64) -> Result<()> {
+pub(super) fn read_file(path: &Path, size: u64) -> Result<()> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0; 1 << 20];
     let mut total = 0;

@@ -13,8 +13,6 @@ use super::moto::wait_for;
 use crate::place::Place;
 use crate::program::{self, Running};
 
-/// The packages it comes in.
-pub(crate) const PACKAGES: &[&str] = &["radosgw", "ceph-mon", "ceph-osd"];
 const LIMIT: Duration = Duration::from_secs(120);
 /// What the storage daemon holds.
 const STORE_BYTES: u64 = 4 << 30;
@@ -27,6 +25,9 @@ pub(crate) struct Ceph {
 }
 
 impl Ceph {
+    /// The packages it comes in.
+    pub(crate) const PACKAGES: &[&str] = &["radosgw", "ceph-mon", "ceph-osd"];
+
     /// Starts one in `place`.
     pub(crate) fn start(place: &Place) -> Result<Self> {
         let dir = place.join("ceph");

@@ -43,7 +43,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ),
     ("fuzz", &["fuzzing"]),
     // Measures the engine in its own process; everything else it asks of the real binary.
-    ("xtask", &["offshoot-engine"]),
+    ("xtask", &["offshoot-engine", "offshoot-bucket"]),
 ];
 
 const SECTIONS: &[&str] = &["dependencies", "dev-dependencies", "build-dependencies"];

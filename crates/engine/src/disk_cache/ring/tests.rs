@@ -1,3 +1,5 @@
+//! The ring against a map that forgets.
+
 use proptest::prelude::*;
 
 use super::*;
