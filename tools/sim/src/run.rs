@@ -122,6 +122,25 @@ enum End {
     Stopped,
 }
 
+/// What a machine is at when it dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum During {
+    Opening,
+    Working,
+    Closing,
+}
+
+impl During {
+    /// When a failpoint is passed.
+    fn of(failpoint: &str) -> Self {
+        match failpoint.split_once('_') {
+            Some(("open", _)) => Self::Opening,
+            Some(("close", _)) => Self::Closing,
+            _ => Self::Working,
+        }
+    }
+}
+
 struct World {
     plan: Plan,
     random: Random,
@@ -261,7 +280,7 @@ impl World {
             self.watch.writer.set(machine);
             let dies = self.plan.die_at_step.is_none() && self.random.one_in(3);
             if dies {
-                self.plan_death(40, true);
+                self.plan_death(40, During::Opening);
             }
             match self.open(machine)? {
                 Some(Ok(pool)) => {
@@ -412,7 +431,7 @@ impl World {
         if self.plan.die_at_step.is_none() && !self.random.one_in(4) {
             // Soon, if another writer has come back: what it has done must show before a checkpoint makes it forgotten.
             let steps = if self.awake.is_empty() { 60 * operations * clients } else { 1_500 };
-            self.plan_death(steps, false);
+            self.plan_death(steps, During::Working);
         }
         let is_alive = self.go_on(|_| left.get() == 0, "working").map_err(|what| {
             self.media.set_calm(true);
@@ -472,6 +491,9 @@ impl World {
         let closed: Rc<Cell<Option<bool>>> = Rc::default();
         let (place, closing) = (closed.clone(), Clone::clone(&pool));
         let executed = self.truth.borrow().sequence;
+        if self.plan.die_at_step.is_none() && self.random.one_in(2) {
+            self.plan_death(40, During::Closing);
+        }
         self.executor.spawn(machine, async move {
             place.set(Some(closing.close().await.is_ok()));
         });
@@ -589,7 +611,7 @@ impl World {
     // ---- dying ----
 
     /// Chooses where the machine dies: a step below `steps`, a failpoint, or a call to a medium.
-    fn plan_death(&mut self, steps: u64, opening: bool) {
+    fn plan_death(&mut self, steps: u64, during: During) {
         match self.random.below(3) {
             0 => {
                 let step = self.random.below(steps);
@@ -597,13 +619,14 @@ impl World {
             }
             1 => {
                 let fit: Vec<&'static str> =
-                    FAILPOINTS.iter().copied().filter(|name| name.starts_with("open_") == opening).collect();
+                    FAILPOINTS.iter().copied().filter(|name| During::of(name) == during).collect();
                 let name = *self.random.pick(&fit);
-                let before = if opening || self.random.one_in(2) { 0 } else { self.random.below(12) };
+                let is_often = during == During::Working;
+                let before = if !is_often || self.random.one_in(2) { 0 } else { self.random.below(12) };
                 *self.watch.plan.borrow_mut() = Some((name, before));
             }
             _ => {
-                let calls = self.random.below(if opening { 12 } else { 200 });
+                let calls = self.random.below(if during == During::Working { 200 } else { 12 });
                 self.media.cut_after(calls, self.random.one_in(2));
             }
         }

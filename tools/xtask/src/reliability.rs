@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &ReliabilityArguments) -> Result<ExitCode> {
     let seconds = (minutes * 60 / FUZZ_TURNS).max(1).to_string();
     let scenario = (minutes as f64 / SCENARIOS).to_string();
     let kills = (minutes * 60).to_string();
-    let parts: [&[&str]; 10] = [
+    let parts: [&[&str]; 12] = [
         &["sim", "--minutes", &share],
         &["mutants"],
         &["schedules", "--minutes", &scenario],
@@ -39,6 +39,8 @@ pub(crate) fn run(arguments: &ReliabilityArguments) -> Result<ExitCode> {
         &["fuzz", "--seconds", &seconds],
         &["power", "--minutes", &share],
         &["kill", "--times", &kills],
+        &["s3", "--minutes", &share],
+        &["test", "--only", "build", "--only", "histories"],
         &["soak", "--minutes", &share],
         &["load"],
     ];

@@ -361,3 +361,26 @@ fn files_in_a_removed_directory_that_is_open_keep_their_numbers_to_themselves() 
     assert_eq!(in_use(&pool), 0);
     check(&pool);
 }
+
+/// A simulated world removed the last name of a file in a directory that had been removed while somebody held both: the file lived on
+/// already for who held it, and was to do so a second time. The removal said that something existed already.
+#[test]
+fn the_last_name_in_a_removed_directory_goes_though_its_file_lives_on() {
+    let world = World::new();
+    let pool = world.open();
+    let directory = create(&pool, Ino::ROOT, "directory", Kind::Directory);
+    let inside = file(&pool, "directory/inside", b"content");
+    block_on(pool.link(inside, directory, b"again")).unwrap();
+    pool.hold(directory).unwrap();
+    pool.hold(inside).unwrap();
+    remove(&pool, "directory");
+    for name in [&b"inside"[..], b"again"] {
+        block_on(pool.unlink(directory, name)).unwrap();
+    }
+    assert_eq!(list(&pool, directory).len(), 0);
+    assert_eq!(read(&pool, inside), b"content", "who holds it reads it as before");
+    check(&pool);
+    block_on(pool.release(inside)).unwrap();
+    block_on(pool.release(directory)).unwrap();
+    check(&pool);
+}
