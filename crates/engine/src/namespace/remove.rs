@@ -172,8 +172,8 @@ impl Change<'_> {
         let ino = visible_ino(&inode, place);
         let last = inode.nlink <= count;
         // All names that it had elsewhere went before, and it lives on as an orphan: this was a copy of it.
-        let is_orphan = is_copy
-            && self.look(&Trail { orphan: true, ..Trail::default() }, &orphan_key(ino))?.is_some();
+        let is_orphan =
+            is_copy && self.look(&Trail { orphan: true, ..Trail::default() }, &orphan_key(ino))?.is_some();
         self.change_at(root, &mut |root, _| {
             let realm = root.directory_mut().and_then(|d| d.realm.as_mut()).ok_or(ErrorKind::Stale)?;
             if last {

@@ -407,11 +407,13 @@ impl Items {
         Ok(0)
     }
 
-    /// Where a segment lies, and where it lay for those who read an older state.
+    /// Where a segment lies, and then where it lay for those who read an older state, the newest place first: of those that have an item it
+    /// is the one that is kept for whoever needs it; the others may be deleted at any moment.
     fn places(&self, segment: SegmentId) -> Vec<SegmentRecord> {
         let mut records: Vec<SegmentRecord> = self.table.read().get(&segment).cloned().into_iter().collect();
         let retired = self.retired.lock();
-        records.extend(retired.iter().filter(|(id, _)| *id == segment).map(|(_, record)| record.clone()));
+        let of_segment = retired.iter().rev().filter(|(id, _)| *id == segment);
+        records.extend(of_segment.map(|(_, record)| record.clone()));
         drop(retired);
         if records.is_empty() {
             // It may have been put since the first look.
@@ -566,5 +568,44 @@ pub(crate) fn absent(path: &str, error: Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound => Error::with_source(ErrorKind::Corrupt, format!("{path} is missing"), error),
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::MemoryStore;
+
+    /// A segment was compacted twice while a tree was measured. What had gone with the second time was looked for where the segment had been
+    /// before the first, which was deleted at that moment, and a sound pool was told to be damaged. A simulated world found it.
+    #[test]
+    fn a_segment_is_looked_for_where_it_was_last() {
+        let settings = ItemsSettings {
+            compression: Compression::None,
+            node_cache_bytes: 1,
+            frame_cache_bytes: 1,
+            directory_cache_bytes: 1,
+            ahead_bytes: 1,
+            segment_bytes: 1,
+            putting_bytes_max: 1,
+            format_version: crate::format::VERSION,
+            pool_mark: PoolMark::of(&[0; 16]),
+            keys: None,
+        };
+        let items = Items::new(Arc::new(MemoryStore::new()), None, settings, Arc::default());
+        let at = |number| SegmentRecord {
+            object: ObjectName { epoch: 1, number },
+            directory_offset: 0,
+            directory_length: 0,
+            bytes: 0,
+            live_items: 0,
+            live_bytes: 0,
+        };
+        let segment = SegmentId(1);
+        items.table_mut().insert(segment, at(3));
+        items.retire(segment, at(1));
+        items.retire(segment, at(2));
+        let places: Vec<u64> = items.places(segment).iter().map(|record| record.object.number).collect();
+        assert_eq!(places, [3, 2, 1]);
     }
 }
