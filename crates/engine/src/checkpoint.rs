@@ -118,9 +118,7 @@ impl Checkpointer {
             next_table: 0,
         }
     }
-}
 
-impl Checkpointer {
     /// Whether a manifest of this writer may be in the store that is newer than the newest it knows.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.prepared.is_some()

@@ -148,6 +148,26 @@ pub(crate) fn make_bucket(address: SocketAddr, account: &Account) -> Result<()> 
     program::output(curl.arg(format!("http://{address}/{BUCKET}")), LIMIT).map(drop)
 }
 
+/// Writes the settings file of a server in `home` whose pool is in [`BUCKET`] below `prefix`; `storage` are more lines of that section.
+pub(crate) fn write_settings(
+    home: &Path,
+    prefix: &str,
+    endpoint: &str,
+    account: &Account,
+    storage: &str,
+) -> Result<()> {
+    let (shown, Account { key, secret }) = (home.display(), account);
+    let text = format!(
+        "[storage]\nurl = \"s3://{BUCKET}/{prefix}\"\nstate_dir = \"{shown}/data\"\n{storage}\n\
+         [aws]\nendpoint = \"{endpoint}\"\nregion = \"{REGION}\"\naccess_key_id = \"{key}\"\n\
+         secret_access_key = \"{secret}\"\n\
+         [control]\nsocket = \"{shown}/data/control.sock\"\n\
+         [servers.fuse]\nmount_point = \"{shown}/pool\"\n"
+    );
+    std::fs::create_dir_all(home.join("pool"))?;
+    Ok(std::fs::write(home.join(SETTINGS), text)?)
+}
+
 impl Stand<'_> {
     /// A directory in the place whose settings file serves the bucket below `prefix`, with a log of its own.
     fn home(&self, name: &str, prefix: &str) -> Result<PathBuf> {
@@ -158,17 +178,7 @@ impl Stand<'_> {
     }
 
     fn write_settings(&self, home: &Path, prefix: &str) -> Result<()> {
-        let Account { key, secret } = &self.account;
-        let (shown, endpoint) = (home.display(), self.proxy.url());
-        let text = format!(
-            "[storage]\nurl = \"s3://{BUCKET}/{prefix}\"\nstate_dir = \"{shown}/data\"\nrequest_timeout = \"2s\"\n\
-             [aws]\nendpoint = \"{endpoint}\"\nregion = \"{REGION}\"\naccess_key_id = \"{key}\"\n\
-             secret_access_key = \"{secret}\"\n\
-             [control]\nsocket = \"{shown}/data/control.sock\"\n\
-             [servers.fuse]\nmount_point = \"{shown}/pool\"\n"
-        );
-        std::fs::create_dir_all(home.join("pool"))?;
-        Ok(std::fs::write(home.join(SETTINGS), text)?)
+        write_settings(home, prefix, &self.proxy.url(), &self.account, "request_timeout = \"2s\"")
     }
 
     /// A command of the program with the settings of `home`.

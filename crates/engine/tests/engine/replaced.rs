@@ -14,10 +14,8 @@ fn names(pool: &Pool) -> Vec<String> {
     names
 }
 
-/// A replaced writer came back and appended to its old log file, which is still needed until the successor's next checkpoint but one. A later
-/// start replayed what it had appended, and then skipped what the successor had synced under the same numbers.
-#[test]
-fn what_a_replaced_writer_appends_does_not_push_out_what_its_successor_synced() {
+/// A writer and the one that has replaced it; each has synced a file.
+fn taken_over() -> (World, Pool, Pool) {
     let world = World::new();
     let replaced = world.open();
     file(&replaced, "common", b"synced by the first");
@@ -25,6 +23,14 @@ fn what_a_replaced_writer_appends_does_not_push_out_what_its_successor_synced() 
     let successor = world.open();
     file(&successor, "kept", b"synced by the successor");
     block_on(successor.sync()).unwrap();
+    (world, replaced, successor)
+}
+
+/// A replaced writer came back and appended to its old log file, which is still needed until the successor's next checkpoint but one. A later
+/// start replayed what it had appended, and then skipped what the successor had synced under the same numbers.
+#[test]
+fn what_a_replaced_writer_appends_does_not_push_out_what_its_successor_synced() {
+    let (world, replaced, successor) = taken_over();
 
     file(&replaced, "late", b"of a writer that had been replaced");
     let appended = block_on(replaced.sync());
@@ -127,13 +133,7 @@ fn a_writer_that_cannot_see_whether_it_was_replaced_does_not_go_on() {
 /// written, and it could, for as long as no manifest of its own told it.
 #[test]
 fn a_replaced_writer_does_not_go_on_in_the_log_file_of_its_successor() {
-    let world = World::new();
-    let replaced = world.open();
-    file(&replaced, "common", b"synced by the first");
-    block_on(replaced.sync()).unwrap();
-    let successor = world.open();
-    file(&successor, "kept", b"synced by the successor");
-    block_on(successor.sync()).unwrap();
+    let (world, replaced, successor) = taken_over();
 
     file(&replaced, "late", b"x");
     world.objects.fail_nth(Call::Put, 1, Fault::Refused(ErrorKind::Store));

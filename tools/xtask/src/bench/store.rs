@@ -24,8 +24,8 @@ use super::sequential::read_file;
 use super::{Bench, drop_caches, median, timed};
 use crate::place::Place;
 use crate::program;
-use crate::s3::{BUCKET, Ceph, Distance, REGION, make_bucket};
-use crate::server::{SETTINGS, Server};
+use crate::s3::{BUCKET, Ceph, Distance, REGION, make_bucket, write_settings};
+use crate::server::Server;
 
 /// What a request takes longer than on this machine alone.
 const LATENCY: Duration = Duration::from_millis(30);
@@ -139,18 +139,8 @@ impl Stand<'_> {
     /// A place whose settings serve the bucket below `name`.
     fn home(&self, name: &str) -> Result<PathBuf> {
         let home = self.place.join(name);
-        std::fs::create_dir_all(home.join("pool"))?;
-        let account = Ceph::account();
-        let (shown, address) = (home.display(), self.line.address());
-        let text = format!(
-            "[storage]\nurl = \"s3://{BUCKET}/{name}\"\ndurability = \"store\"\nstate_dir = \"{shown}/data\"\n\
-             [aws]\nendpoint = \"http://{address}\"\nregion = \"{REGION}\"\naccess_key_id = \"{}\"\n\
-             secret_access_key = \"{}\"\n\
-             [control]\nsocket = \"{shown}/data/control.sock\"\n\
-             [servers.fuse]\nmount_point = \"{shown}/pool\"\n",
-            account.key, account.secret
-        );
-        std::fs::write(home.join(SETTINGS), text)?;
+        let endpoint = format!("http://{}", self.line.address());
+        write_settings(&home, name, &endpoint, &Ceph::account(), "durability = \"store\"")?;
         Ok(home)
     }
 
